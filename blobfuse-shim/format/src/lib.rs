@@ -1,0 +1,1 @@
+//! Encrypted file layouts: bytes in, bytes out; no IO.

@@ -1,0 +1,1 @@
+//! An encrypting FUSE mount: clear text inside, cipher text in storage.

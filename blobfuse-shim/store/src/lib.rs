@@ -1,0 +1,1 @@
+//! Blob storage as a mount needs it: trait and Azure implementation.

@@ -1,0 +1,1 @@
+//! Consent, pull, run, audit: the life of the application container.

@@ -1,0 +1,1 @@
+//! Writes reproducible OCI images and pushes them.

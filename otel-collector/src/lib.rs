@@ -1,0 +1,1 @@
+//! Gathers OTLP telemetry into files per service.

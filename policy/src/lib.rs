@@ -1,0 +1,1 @@
+//! One ContainerGroup from a specification; every deployment form is an emitter over it.

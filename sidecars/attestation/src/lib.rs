@@ -1,0 +1,1 @@
+//! SEV-SNP evidence: reports, endorsements, attesters, verification, MAA tokens.

@@ -1,0 +1,1 @@
+//! Every cryptographic operation of the clean room behind one small surface.

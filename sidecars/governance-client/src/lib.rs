@@ -1,0 +1,1 @@
+//! What a sidecar asks of the governance sidecar: consent, events, tokens.

@@ -1,0 +1,1 @@
+//! The governance sidecar: consent, audit events and tokens from CGS under attestation.

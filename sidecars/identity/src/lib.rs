@@ -1,0 +1,1 @@
+//! The identity sidecar: Entra ID tokens by federated credential, cached.

@@ -1,0 +1,1 @@
+//! The init container: directories, owners and the boot trace of a group.

@@ -1,0 +1,1 @@
+//! Key Vault and managed HSM: secure key release, key import, secrets.

@@ -1,0 +1,1 @@
+//! The process skeleton of every sidecar: arguments, hardening, telemetry, readiness, drain, exit code.

@@ -1,0 +1,1 @@
+//! The secrets sidecar: unwraps one dataset's DEK for the one shim that may have it.

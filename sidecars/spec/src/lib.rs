@@ -1,0 +1,1 @@
+//! The clean room specification: strict types, merge, validation.

@@ -1,0 +1,1 @@
+//! Attestation evidence, MAA tokens and secure key release.

@@ -1,0 +1,1 @@
+//! The collaboration, end to end, with the real binaries.

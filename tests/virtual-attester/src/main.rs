@@ -1,0 +1,2 @@
+//! skr-agent with the virtual attester.
+fn main() {}
