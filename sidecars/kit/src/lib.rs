@@ -1,1 +1,21 @@
-//! The process skeleton of every sidecar: arguments, hardening, telemetry, readiness, drain, exit code.
+//! The process skeleton of every sidecar.
+//!
+//! `main` parses and hands over to [`run_process`], which answers probes, hardens the process before it reads an outside
+//! byte, installs telemetry, watches SIGTERM and SIGINT, and turns the outcome into an exit code. The sidecar gets a
+//! [`Process`]: its whole contract with the host.
+
+mod args;
+mod boot;
+mod error;
+mod harden;
+mod latch;
+mod process;
+mod run;
+mod telemetry;
+
+pub use args::CommonArgs;
+pub use error::KitError;
+pub use harden::{Privileges, harden};
+pub use latch::Latch;
+pub use process::Process;
+pub use run::{EXIT_CONFIG, EXIT_FAILED, run_process};

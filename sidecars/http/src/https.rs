@@ -1,0 +1,257 @@
+use std::time::{Duration, SystemTime};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use bytes::{Bytes, BytesMut};
+use http::{StatusCode, header};
+use thiserror::Error;
+use tokio::time::Instant;
+
+use crate::{Coded, Fault, Request, Response, Trust};
+
+const TRIES: usize = 4;
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Why an HTTPS request gave no answer.
+#[derive(Debug, Error)]
+pub enum HttpsError {
+    /// The roots cannot be read.
+    #[error("trusted roots: {reason}")]
+    Roots {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The TLS client cannot be made.
+    #[error("TLS: {reason}")]
+    Tls {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The request itself is not valid.
+    #[error("{hop}: {reason}")]
+    Invalid {
+        /// The service.
+        hop: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No connection: name, network, or the peer's certificate.
+    #[error("{hop}: no connection")]
+    Connect {
+        /// The service.
+        hop: &'static str,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// No whole answer in time.
+    #[error("{hop}: no answer within {seconds} s")]
+    Deadline {
+        /// The service.
+        hop: &'static str,
+        /// The time given to one try.
+        seconds: u64,
+    },
+    /// The connection broke, or the body ended early.
+    #[error("{hop}: the answer broke off")]
+    Broken {
+        /// The service.
+        hop: &'static str,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The answer is larger than any honest one.
+    #[error("{hop}: the answer exceeds {cap} bytes")]
+    TooLarge {
+        /// The service.
+        hop: &'static str,
+        /// The cap.
+        cap: usize,
+    },
+    /// The answer is not what the protocol promises.
+    #[error("{hop}: unreadable answer")]
+    Unreadable {
+        /// The service.
+        hop: &'static str,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl HttpsError {
+    fn of(request: &Request, error: reqwest::Error) -> Self {
+        // The URL may carry a query with a secret.
+        let source = error.without_url();
+        let hop = request.hop;
+        if source.is_timeout() {
+            Self::Deadline {
+                hop,
+                seconds: request.deadline.as_secs(),
+            }
+        } else if source.is_connect() {
+            Self::Connect { hop, source }
+        } else {
+            Self::Broken { hop, source }
+        }
+    }
+}
+
+impl Coded for HttpsError {
+    fn code(&self) -> &str {
+        match self {
+            Self::Roots { .. } => "CR-HTTP-0020",
+            Self::Tls { .. } => "CR-HTTP-0021",
+            Self::Invalid { .. } => "CR-HTTP-0022",
+            Self::Connect { .. } => "CR-HTTP-0023",
+            Self::Deadline { .. } => "CR-HTTP-0024",
+            Self::Broken { .. } => "CR-HTTP-0025",
+            Self::TooLarge { .. } => "CR-HTTP-0026",
+            Self::Unreadable { .. } => "CR-HTTP-0027",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Roots { .. } | Self::Tls { .. } | Self::Invalid { .. } => Fault::Caller,
+            Self::Connect { .. } | Self::Deadline { .. } | Self::Broken { .. } => {
+                Fault::Upstream { retry: true }
+            }
+            Self::TooLarge { .. } | Self::Unreadable { .. } => Fault::Upstream { retry: false },
+        }
+    }
+}
+
+/// An HTTPS client with explicit trust, no redirects, no proxy, and bounds on time and size.
+#[derive(Clone, Debug)]
+pub struct HttpsClient {
+    client: reqwest::Client,
+}
+
+impl HttpsClient {
+    /// A client without a certificate of its own.
+    ///
+    /// # Errors
+    /// The TLS configuration is not usable.
+    pub fn new(trust: &Trust) -> Result<Self, HttpsError> {
+        Self::build(trust, None)
+    }
+
+    /// A client that shows a certificate.
+    ///
+    /// # Errors
+    /// Certificate or key are not readable PEM, or do not belong together.
+    pub fn with_identity(trust: &Trust, cert: &[u8], key: &[u8]) -> Result<Self, HttpsError> {
+        Self::build(trust, Some((cert, key)))
+    }
+
+    fn build(trust: &Trust, identity: Option<(&[u8], &[u8])>) -> Result<Self, HttpsError> {
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(trust.config(identity)?)
+            .https_only(true)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT)
+            .pool_idle_timeout(Duration::from_secs(60));
+        for (host, address) in trust.overrides() {
+            builder = builder.resolve(host, *address);
+        }
+        let client = builder.build().map_err(|error| HttpsError::Tls {
+            reason: crate::chain(&error),
+        })?;
+        Ok(Self { client })
+    }
+
+    /// Sends once. Any status is an answer.
+    ///
+    /// # Errors
+    /// No connection, no whole answer in time, or one that is too large.
+    pub async fn send(&self, request: &Request) -> Result<Response, HttpsError> {
+        request.check()?;
+        let exchange = async {
+            let mut answer = self
+                .client
+                .request(request.method.clone(), request.url.clone())
+                .headers(request.headers.clone())
+                .body(request.body.clone())
+                .send()
+                .await
+                .map_err(|error| HttpsError::of(request, error))?;
+            let mut body = BytesMut::new();
+            while let Some(chunk) = answer
+                .chunk()
+                .await
+                .map_err(|error| HttpsError::of(request, error))?
+            {
+                if body.len() + chunk.len() > request.body_cap {
+                    return Err(HttpsError::TooLarge {
+                        hop: request.hop,
+                        cap: request.body_cap,
+                    });
+                }
+                body.extend_from_slice(&chunk);
+            }
+            Ok(Response {
+                status: answer.status(),
+                headers: answer.headers().clone(),
+                body: Bytes::from(body),
+            })
+        };
+        match tokio::time::timeout(request.deadline, exchange).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(HttpsError::Deadline {
+                hop: request.hop,
+                seconds: request.deadline.as_secs(),
+            }),
+        }
+    }
+
+    /// Sends until there is an answer that repeating cannot improve: at most four tries within the request's budget, with
+    /// growing jittered pauses, honouring `Retry-After`. Only for requests that may be repeated.
+    ///
+    /// # Errors
+    /// The last try's. A last answer of 408, 429 or 5xx is returned as the answer it is.
+    pub async fn send_retrying(&self, request: &Request) -> Result<Response, HttpsError> {
+        let end = Instant::now() + request.budget;
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(100))
+            .with_max_delay(Duration::from_secs(10))
+            .with_max_times(TRIES - 1)
+            .with_jitter();
+        let mut pauses = pauses.build();
+        loop {
+            let mut attempt = request.clone();
+            attempt.deadline = attempt
+                .deadline
+                .min(end.saturating_duration_since(Instant::now()));
+            let outcome = self.send(&attempt).await;
+            let asked = match &outcome {
+                Ok(response) if transient(response.status) => retry_after(response),
+                Err(error) if error.fault() == (Fault::Upstream { retry: true }) => None,
+                _ => return outcome,
+            };
+            let Some(pause) = pauses.next() else {
+                return outcome;
+            };
+            let pause = asked.unwrap_or(pause).max(pause);
+            if Instant::now() + pause >= end {
+                return outcome;
+            }
+            tracing::debug!(hop = request.hop, ?pause, "trying again");
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+fn transient(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    let value = response.headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    if let Ok(seconds) = value.trim().parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    date.duration_since(SystemTime::now()).ok()
+}

@@ -1,0 +1,179 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use crate::HttpsError;
+
+/// One HTTPS request, bounded in time and size, that can be sent again.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The service, as error texts name it: `"Key Vault"`.
+    pub hop: &'static str,
+    /// Method.
+    pub method: Method,
+    /// `https` URL; anything else is refused at send.
+    pub url: Url,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body.
+    pub body: Bytes,
+    /// Time for one try, answer included (default 20 s).
+    pub deadline: Duration,
+    /// Time for all tries and the pauses between them (default 60 s).
+    pub budget: Duration,
+    /// Largest answer in bytes (default 4 MiB).
+    pub body_cap: usize,
+    invalid: Option<String>,
+}
+
+impl Request {
+    /// A request without body and with the default bounds.
+    pub fn new(hop: &'static str, method: Method, url: Url) -> Self {
+        Self {
+            hop,
+            method,
+            url,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            deadline: Duration::from_secs(20),
+            budget: Duration::from_secs(60),
+            body_cap: 4 << 20,
+            invalid: None,
+        }
+    }
+
+    /// A GET.
+    pub fn get(hop: &'static str, url: Url) -> Self {
+        Self::new(hop, Method::GET, url)
+    }
+
+    /// A POST.
+    pub fn post(hop: &'static str, url: Url) -> Self {
+        Self::new(hop, Method::POST, url)
+    }
+
+    /// A PUT.
+    pub fn put(hop: &'static str, url: Url) -> Self {
+        Self::new(hop, Method::PUT, url)
+    }
+
+    /// Sets a header. A value that HTTP does not allow is reported when the request is sent.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: &str) -> Self {
+        match HeaderValue::from_str(value) {
+            Ok(value) => {
+                self.headers.insert(name, value);
+            }
+            Err(_) => self.invalid = Some(format!("the value of header {name}")),
+        }
+        self
+    }
+
+    /// Sets a header that holds a secret: it is never printed.
+    #[must_use]
+    pub fn secret_header(mut self, name: HeaderName, value: &str) -> Self {
+        match HeaderValue::from_str(value) {
+            Ok(mut value) => {
+                value.set_sensitive(true);
+                self.headers.insert(name, value);
+            }
+            Err(_) => self.invalid = Some(format!("the value of header {name}")),
+        }
+        self
+    }
+
+    /// Sets the bearer token.
+    #[must_use]
+    pub fn bearer(self, token: &str) -> Self {
+        self.secret_header(header::AUTHORIZATION, &format!("Bearer {token}"))
+    }
+
+    /// Sets a JSON body.
+    #[must_use]
+    pub fn json<T: Serialize>(mut self, value: &T) -> Self {
+        match serde_json::to_vec(value) {
+            Ok(body) => self.body = body.into(),
+            Err(error) => self.invalid = Some(format!("the JSON body: {error}")),
+        }
+        self.header(header::CONTENT_TYPE, "application/json")
+    }
+
+    /// Sets a form body.
+    #[must_use]
+    pub fn form(mut self, fields: &[(&str, &str)]) -> Self {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.extend_pairs(fields);
+        self.body = form.finish().into();
+        self.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+    }
+
+    /// Sets the body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// Sets the time for one try.
+    #[must_use]
+    pub const fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Sets the time for all tries.
+    #[must_use]
+    pub const fn budget(mut self, budget: Duration) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Sets the largest answer in bytes.
+    #[must_use]
+    pub const fn body_cap(mut self, bytes: usize) -> Self {
+        self.body_cap = bytes;
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<(), HttpsError> {
+        let reason = match &self.invalid {
+            Some(what) => format!("{what} is not valid"),
+            None if self.url.scheme() != "https" => "the URL is not https".to_owned(),
+            None => return Ok(()),
+        };
+        Err(HttpsError::Invalid {
+            hop: self.hop,
+            reason,
+        })
+    }
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub struct Response {
+    /// Status, whatever it is.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body.
+    pub body: Bytes,
+}
+
+impl Response {
+    /// Reads the body as JSON.
+    ///
+    /// # Errors
+    /// [`HttpsError::Unreadable`] naming the hop.
+    pub fn json<T: DeserializeOwned>(&self, hop: &'static str) -> Result<T, HttpsError> {
+        serde_json::from_slice(&self.body).map_err(|source| HttpsError::Unreadable { hop, source })
+    }
+
+    /// A header as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
