@@ -141,10 +141,9 @@ async fn check(
 ) -> Result<Response, Infallible> {
     let refusal = match request.extensions().get::<Peer>() {
         Some(Peer::Unix { uid, .. }) if callers.admit(*uid) => None,
-        Some(Peer::Unix { uid, .. }) => Some(format!(
-            "uid {uid} may not call {}",
-            request.uri().path()
-        )),
+        Some(Peer::Unix { uid, .. }) => {
+            Some(format!("uid {uid} may not call {}", request.uri().path()))
+        }
         Some(Peer::Tcp(_)) => None,
         None => Some("the connection carries no peer identity".to_owned()),
     };

@@ -83,7 +83,9 @@ pub fn is_sidecar(uid: u32) -> bool {
 impl Service {
     /// The socket's path: `<dir>/<name>/<name>.sock`.
     pub fn socket(&self, socket_dir: &Path) -> PathBuf {
-        socket_dir.join(&*self.name).join(format!("{}.sock", self.name))
+        socket_dir
+            .join(&*self.name)
+            .join(format!("{}.sock", self.name))
     }
 }
 

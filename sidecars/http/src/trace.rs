@@ -42,7 +42,10 @@ pub(crate) async fn serve(request: Request, next: Next) -> Response {
         "serve",
         otel.name = format!("{} {}", request.method(), request.uri().path()),
         otel.kind = "server",
-        peer.uid = request.extensions().get::<Peer>().and_then(|peer| peer.uid()),
+        peer.uid = request
+            .extensions()
+            .get::<Peer>()
+            .and_then(|peer| peer.uid()),
         http.response.status_code = tracing::field::Empty,
     );
     let parent = global::get_text_map_propagator(|p| p.extract(&Headers(request.headers())));

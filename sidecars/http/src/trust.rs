@@ -60,9 +60,11 @@ impl Trust {
             let certificate = certificate.map_err(|error| HttpsError::Roots {
                 reason: error.to_string(),
             })?;
-            self.roots.add(certificate).map_err(|error| HttpsError::Roots {
-                reason: error.to_string(),
-            })?;
+            self.roots
+                .add(certificate)
+                .map_err(|error| HttpsError::Roots {
+                    reason: error.to_string(),
+                })?;
             added += 1;
         }
         if added == 0 {

@@ -119,7 +119,8 @@ impl UnixClient {
         let mut missing = None;
         let waiting = async {
             loop {
-                let mut watch = Watch::above(&self.socket).map_err(|source| self.unconnected(source))?;
+                let mut watch =
+                    Watch::above(&self.socket).map_err(|source| self.unconnected(source))?;
                 match self.ask_ready(end).await {
                     Ok(reply) if reply.status == StatusCode::OK => return Ok(()),
                     Ok(reply) if reply.status == StatusCode::SERVICE_UNAVAILABLE => {
@@ -128,7 +129,10 @@ impl UnixClient {
                     }
                     Ok(reply) => return self.expect_success(reply).map(|_| ()),
                     Err(CallError::Connect { .. }) => {
-                        watch.changed().await.map_err(|source| self.unconnected(source))?;
+                        watch
+                            .changed()
+                            .await
+                            .map_err(|source| self.unconnected(source))?;
                     }
                     Err(error @ CallError::Impostor { .. }) => return Err(error),
                     // The callee went away while it held the question.
@@ -154,7 +158,9 @@ impl UnixClient {
         let stream = UnixStream::connect(&self.socket)
             .await
             .map_err(|source| self.unconnected(source))?;
-        let cred = stream.peer_cred().map_err(|source| self.unconnected(source))?;
+        let cred = stream
+            .peer_cred()
+            .map_err(|source| self.unconnected(source))?;
         if cred.uid() != self.server_uid {
             return Err(CallError::Impostor {
                 service: self.service(),

@@ -59,7 +59,8 @@ impl Watch {
     pub(crate) async fn changed(&mut self) -> io::Result<()> {
         loop {
             let mut ready = self.inotify.readable().await?;
-            let read = ready.try_io(|owned| owned.get_ref().0.read_events().map_err(io::Error::from));
+            let read =
+                ready.try_io(|owned| owned.get_ref().0.read_events().map_err(io::Error::from));
             match read {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(error)) => return Err(error),

@@ -41,7 +41,12 @@ impl Privileges {
 
 /// `_IOWR('S', 1, 40)` of the 5.x driver, and the three requests of the 6.x driver (`include/uapi/linux/sev-guest.h`).
 const SNP_IOCTLS: [u32; 6] = [
-    0xC028_5300, 0xC028_5301, 0xC028_5302, 0xC020_5300, 0xC020_5301, 0xC020_5302,
+    0xC028_5300,
+    0xC028_5301,
+    0xC028_5302,
+    0xC020_5300,
+    0xC020_5301,
+    0xC020_5302,
 ];
 
 /// System calls that no sidecar needs and that reach into other processes or widen the kernel's surface.
@@ -84,7 +89,8 @@ fn failed(step: &'static str, reason: impl ToString) -> KitError {
 }
 
 fn drop_capabilities(privileges: &Privileges) -> Result<(), KitError> {
-    let held = caps::read(None, CapSet::Permitted).map_err(|error| failed("capabilities", error))?;
+    let held =
+        caps::read(None, CapSet::Permitted).map_err(|error| failed("capabilities", error))?;
     // Without CAP_SETPCAP the bounding set stays, which changes nothing: with no_new_privs it can never be gained.
     if held.contains(&Capability::CAP_SETPCAP) {
         let bounding =
@@ -161,14 +167,16 @@ mod tests {
     fn the_snp_ioctls_are_denied_to_everyone_but_skr_agent() {
         assert!(in_child(|| harden(&Privileges::none()).is_ok()
             && SNP_IOCTLS.iter().all(|r| ioctl_errno(*r) == libc::EPERM)));
-        assert!(in_child(|| harden(&Privileges::none().snp_ioctls()).is_ok()
+        assert!(in_child(|| harden(&Privileges::none().snp_ioctls())
+            .is_ok()
             && SNP_IOCTLS.iter().all(|r| ioctl_errno(*r) == libc::EBADF)));
     }
 
     #[test]
     fn other_ioctls_pass() {
-        assert!(in_child(|| harden(&Privileges::none()).is_ok()
-            && ioctl_errno(0x5401) == libc::EBADF));
+        assert!(in_child(
+            || harden(&Privileges::none()).is_ok() && ioctl_errno(0x5401) == libc::EBADF
+        ));
     }
 
     #[test]

@@ -208,7 +208,10 @@ impl Process {
     pub(crate) async fn drain(&self, grace: Duration) {
         self.stop();
         self.tasks.close();
-        if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(grace, self.tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!("tasks were cut off at the end of the grace time");
         }
         if let Some(boot) = &self.boot {

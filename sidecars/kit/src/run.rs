@@ -78,7 +78,10 @@ where
     F: FnOnce(Process) -> Fut,
     Fut: Future<Output = anyhow::Result<ExitCode>>,
 {
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let signals = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    );
     let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
         tracing::error!("signal handlers cannot be installed");
         return ExitCode::from(EXIT_FAILED);

@@ -120,7 +120,18 @@ impl Telemetry {
 /// The exporter's own transport would otherwise be exported, and that export again.
 fn own_targets(level: Level) -> Targets {
     let mut targets = Targets::new().with_default(level);
-    for transport in ["h2", "hyper", "hyper_util", "opentelemetry", "opentelemetry_sdk", "opentelemetry_otlp", "reqwest", "rustls", "tonic", "tower"] {
+    for transport in [
+        "h2",
+        "hyper",
+        "hyper_util",
+        "opentelemetry",
+        "opentelemetry_sdk",
+        "opentelemetry_otlp",
+        "reqwest",
+        "rustls",
+        "tonic",
+        "tower",
+    ] {
         targets = targets.with_target(transport, tracing_subscriber::filter::LevelFilter::OFF);
     }
     targets
@@ -134,12 +145,16 @@ fn channel(collector: UnixClient) -> Channel {
         .connect_with_connector_lazy(tower::service_fn(move |_| {
             let collector = collector.clone();
             async move {
-                let _ = tokio::time::timeout(COLLECTOR_PATIENCE, wait_for_path(collector.socket())).await;
+                let _ = tokio::time::timeout(COLLECTOR_PATIENCE, wait_for_path(collector.socket()))
+                    .await;
                 match collector.connect().await {
                     Ok(stream) => Ok(TokioIo::new(stream)),
                     Err(error) => {
                         if !WARNED.swap(true, Ordering::Relaxed) {
-                            tracing::warn!(error = sidecar_http::chain(&error), "telemetry is not collected");
+                            tracing::warn!(
+                                error = sidecar_http::chain(&error),
+                                "telemetry is not collected"
+                            );
                         }
                         Err(error)
                     }

@@ -1,0 +1,65 @@
+use std::io;
+
+use sidecar_http::{Coded, Fault};
+use thiserror::Error;
+
+/// Why a batch was not taken.
+#[derive(Debug, Error)]
+pub enum CollectorError {
+    /// The telemetry directory is not usable.
+    #[error("telemetry directory {path}")]
+    Directory {
+        /// The directory.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("telemetry of {service} cannot be written")]
+    Write {
+        /// The service.
+        service: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The batch cannot be read.
+    #[error("{signal} request: {reason}")]
+    Malformed {
+        /// Traces, metrics or logs.
+        signal: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The body is neither protobuf nor JSON.
+    #[error("content type {0:?} is neither application/x-protobuf nor application/json")]
+    MediaType(String),
+    /// More services than a group has.
+    #[error("telemetry of more than {limit} services; {service:?} is refused")]
+    TooManyServices {
+        /// The limit.
+        limit: usize,
+        /// The service that came too late.
+        service: String,
+    },
+}
+
+impl Coded for CollectorError {
+    fn code(&self) -> &str {
+        match self {
+            Self::Directory { .. } => "CR-OTEL-0001",
+            Self::Write { .. } => "CR-OTEL-0002",
+            Self::Malformed { .. } => "CR-OTEL-0003",
+            Self::MediaType(_) => "CR-OTEL-0004",
+            Self::TooManyServices { .. } => "CR-OTEL-0005",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Directory { .. } | Self::Write { .. } => Fault::Platform,
+            _ => Fault::Caller,
+        }
+    }
+}

@@ -1,0 +1,250 @@
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use crate::{CollectorError, Signal};
+
+/// What the files may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Services with files of their own.
+    pub services: usize,
+    /// Bytes of one file; then it becomes `<file>.1` and a new one begins.
+    pub file_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            services: 100,
+            file_bytes: 32 << 20,
+        }
+    }
+}
+
+/// Appends OTLP/JSON, one request per line, to `<directory>/<service>.{traces,metrics,log}`.
+#[derive(Debug)]
+pub struct FileExporter {
+    directory: PathBuf,
+    limits: Limits,
+    services: Mutex<BTreeSet<String>>,
+}
+
+impl FileExporter {
+    /// Checks that the directory can be written.
+    ///
+    /// # Errors
+    /// It is missing or belongs to another user.
+    pub fn open(directory: PathBuf, limits: Limits) -> Result<Self, CollectorError> {
+        let usable = std::fs::metadata(&directory).and_then(|metadata| {
+            let access = nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK;
+            if !metadata.is_dir() {
+                return Err(io::ErrorKind::NotADirectory.into());
+            }
+            nix::unistd::access(&directory, access).map_err(io::Error::from)
+        });
+        usable.map_err(|source| CollectorError::Directory {
+            path: directory.display().to_string(),
+            source,
+        })?;
+        Ok(Self {
+            directory,
+            limits,
+            services: Mutex::default(),
+        })
+    }
+
+    /// Writes a batch; returns how many of its resources had no service name and were dropped.
+    ///
+    /// # Errors
+    /// A file cannot be written, or there are more services than the limit.
+    pub fn export<S: Signal>(&self, batch: S) -> Result<usize, CollectorError> {
+        let mut dropped = 0;
+        for received in batch.split() {
+            match received.service {
+                Some(service) => self.append(&file_stem(&service), &received.part)?,
+                None => dropped += 1,
+            }
+        }
+        Ok(dropped)
+    }
+
+    fn append<S: Signal>(&self, stem: &str, part: &S) -> Result<(), CollectorError> {
+        // One writer at a time: a line is never torn by another.
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        if !services.contains(stem) && services.len() >= self.limits.services {
+            return Err(CollectorError::TooManyServices {
+                limit: self.limits.services,
+                service: stem.to_owned(),
+            });
+        }
+        let written = serde_json::to_vec(part)
+            .map_err(io::Error::from)
+            .and_then(|mut line| {
+                line.push(b'\n');
+                self.open_file(stem, S::ENDING)?.write_all(&line)
+            });
+        written.map_err(|source| CollectorError::Write {
+            service: stem.to_owned(),
+            source,
+        })?;
+        services.insert(stem.to_owned());
+        Ok(())
+    }
+
+    fn open_file(&self, stem: &str, ending: &str) -> io::Result<File> {
+        let path = self.directory.join(format!("{stem}.{ending}"));
+        match std::fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.len() >= self.limits.file_bytes => {
+                std::fs::rename(&path, self.directory.join(format!("{stem}.1.{ending}")))?;
+            }
+            _ => {}
+        }
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o644)
+            .custom_flags(libc_nofollow())
+            .open(&path)
+    }
+}
+
+/// A link in the directory would lead a write elsewhere.
+fn libc_nofollow() -> i32 {
+    nix::fcntl::OFlag::O_NOFOLLOW.bits()
+}
+
+/// A service name as a file name: a caller chooses it.
+fn file_stem(service: &str) -> String {
+    let mut stem: String = service
+        .chars()
+        .take(100)
+        .map(|c| match c {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' | '.' => c,
+            _ => '_',
+        })
+        .collect();
+    if stem.starts_with('.') {
+        stem.insert(0, '_');
+    }
+    stem
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+    use opentelemetry_proto::tonic::resource::v1::Resource;
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+
+    use super::*;
+
+    fn batch(service: Option<&str>) -> ExportTraceServiceRequest {
+        let attribute = |name: &str| KeyValue {
+            key: "service.name".to_owned(),
+            value: Some(AnyValue {
+                value: Some(Value::StringValue(name.to_owned())),
+            }),
+            ..KeyValue::default()
+        };
+        ExportTraceServiceRequest {
+            resource_spans: vec![ResourceSpans {
+                resource: Some(Resource {
+                    attributes: service.map(attribute).into_iter().collect(),
+                    ..Resource::default()
+                }),
+                scope_spans: vec![ScopeSpans {
+                    spans: vec![Span {
+                        trace_id: vec![0xab; 16],
+                        span_id: vec![0xcd; 8],
+                        name: "release".to_owned(),
+                        start_time_unix_nano: 1 << 60,
+                        ..Span::default()
+                    }],
+                    ..ScopeSpans::default()
+                }],
+                ..ResourceSpans::default()
+            }],
+        }
+    }
+
+    fn exporter(limits: Limits) -> (tempfile::TempDir, FileExporter) {
+        let directory = tempfile::tempdir().unwrap();
+        let exporter = FileExporter::open(directory.path().to_owned(), limits).unwrap();
+        (directory, exporter)
+    }
+
+    #[test]
+    fn a_line_is_otlp_json_with_hex_ids_and_64_bit_numbers_as_strings() {
+        let (directory, exporter) = exporter(Limits::default());
+        exporter.export(batch(Some("identity"))).unwrap();
+        exporter.export(batch(Some("identity"))).unwrap();
+        let text = std::fs::read_to_string(directory.path().join("identity.traces")).unwrap();
+        assert_eq!(text.lines().count(), 2);
+        for line in text.lines() {
+            let value: serde_json::Value = serde_json::from_str(line).unwrap();
+            let span = &value["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
+            assert_eq!(span["traceId"], "ab".repeat(16));
+            assert_eq!(span["spanId"], "cd".repeat(8));
+            assert_eq!(span["startTimeUnixNano"], (1_u64 << 60).to_string());
+        }
+    }
+
+    #[test]
+    fn a_service_name_cannot_leave_the_directory() {
+        let (directory, exporter) = exporter(Limits::default());
+        exporter.export(batch(Some("../../etc/passwd"))).unwrap();
+        exporter.export(batch(Some(".."))).unwrap();
+        let mut names: Vec<_> = std::fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["_...traces", "_.._.._etc_passwd.traces"]);
+    }
+
+    #[test]
+    fn a_resource_without_a_service_name_is_dropped_and_counted() {
+        let (directory, exporter) = exporter(Limits::default());
+        assert_eq!(exporter.export(batch(None)).unwrap(), 1);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn one_service_more_than_the_limit_is_refused() {
+        let limits = Limits {
+            services: 1,
+            ..Limits::default()
+        };
+        let (_directory, exporter) = exporter(limits);
+        exporter.export(batch(Some("identity"))).unwrap();
+        let error = exporter.export(batch(Some("secrets"))).unwrap_err();
+        assert!(matches!(error, CollectorError::TooManyServices { .. }));
+    }
+
+    #[test]
+    fn a_full_file_is_kept_beside_the_new_one() {
+        let limits = Limits {
+            file_bytes: 10,
+            ..Limits::default()
+        };
+        let (directory, exporter) = exporter(limits);
+        exporter.export(batch(Some("identity"))).unwrap();
+        exporter.export(batch(Some("identity"))).unwrap();
+        assert!(directory.path().join("identity.1.traces").exists());
+        assert!(directory.path().join("identity.traces").exists());
+    }
+
+    #[test]
+    fn a_link_in_the_directory_is_not_followed() {
+        let (directory, exporter) = exporter(Limits::default());
+        let outside = tempfile::NamedTempFile::new().unwrap();
+        std::os::unix::fs::symlink(outside.path(), directory.path().join("identity.traces"))
+            .unwrap();
+        exporter.export(batch(Some("identity"))).unwrap_err();
+        assert_eq!(std::fs::read(outside.path()).unwrap(), b"");
+    }
+}

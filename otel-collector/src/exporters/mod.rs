@@ -1,0 +1,3 @@
+//! Where telemetry goes.
+
+pub(crate) mod file;
