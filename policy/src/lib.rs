@@ -1,1 +1,20 @@
-//! One ContainerGroup from a specification; every deployment form is an emitter over it.
+//! One model of the container group, and every form of deployment made from it (design §2).
+//!
+//! [`build`] turns a validated specification and the image manifest into a [`ContainerGroup`]; its canonical JSON is what
+//! the hardware measures ([`ContainerGroup::host_data`]). Everything else is an emitter over the same value: a container
+//! that is described twice is a bug.
+
+mod build;
+mod canonical;
+pub mod emit;
+mod error;
+mod group;
+mod images;
+
+pub use build::{Deployment, build};
+pub use canonical::canonical_json;
+pub use error::PolicyError;
+pub use group::{
+    Container, ContainerGroup, ExecProbe, HostData, ImageReference, Mount, Volume,
+};
+pub use images::{ImageEntry, ImageManifest};

@@ -1,1 +1,36 @@
-//! The clean room specification: strict types, merge, validation.
+//! The clean room specification: what the parties agree on.
+//!
+//! A YAML document in the 4.0.0 shape (deployment reference §1). It is a contract between parties who do not trust each
+//! other, so nothing in it is ignored: unknown keys are refused with a suggestion ([`Specification::from_yaml`]), fragments
+//! merge by name and report every conflict ([`merge`]), and one [`Specification::validate`] reports every problem at once.
+
+mod application;
+mod data;
+mod error;
+mod identity;
+mod merge;
+mod protection;
+mod settings;
+mod shape;
+mod specification;
+mod validate;
+
+pub use application::{
+    Application, EnforcementPolicy, Image, Requests, ResourceSettings, RuntimeSettings, StartType,
+};
+pub use data::{
+    AccessPoint, AccessPointType, ProtocolType, Resource, ResourceType, ServiceEndpoint,
+};
+pub use error::{Problem, SpecError};
+pub use identity::{Identity, TokenIssuer};
+pub use merge::merge;
+pub use protection::{
+    CleanroomSecret, EncryptionMode, EncryptionSecret, EncryptionSecrets, Format, PrivacyProxySettings,
+    ProtectionConfiguration, ProxyMode, ProxyType, SecretType,
+};
+pub use settings::{
+    AllowedAddress, ApplicationTelemetry, DirectionSettings, DnsSettings, Document, DocumentType,
+    GovernanceService, GovernanceSettings, HttpSettings, InfrastructureTelemetry, InlinePolicy,
+    NetworkSettings, Policy, PolicySource, SandboxSettings, SandboxType, TcpOutbound, TcpSettings, Telemetry,
+};
+pub use specification::Specification;

@@ -1,0 +1,29 @@
+# make demo          the main job on embedded defaults; JSON=1 ends with one JSON line for scripts
+# make test          everything CI checks
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+export CARGO_TERM_COLOR ?= never
+
+# Where cargo leaves the binaries; the target is named in .cargo/config.toml.
+BIN = $(or $(CARGO_TARGET_DIR),target)/x86_64-unknown-linux-gnu/debug
+
+.PHONY: demo test setup build lint unit
+demo: build
+	@tests/demo/run $(BIN) $(if $(JSON),--json)
+
+test: setup lint unit
+
+setup:
+	@tests/setup
+
+build: setup
+	@cargo build --workspace --bins --locked --quiet
+
+lint: setup
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+# The binaries first: the end-to-end tests start them.
+unit: setup
+	cargo build --workspace --bins --locked --quiet
+	cargo test --workspace --locked --quiet

@@ -1,0 +1,448 @@
+//! From the contract to the group.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use cleanroom_spec::{
+    AccessPoint, AccessPointType, Application, EncryptionMode, Format, Identity, Specification, TokenIssuer,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sidecar_http::services::{self, Service};
+use url::Url;
+
+use crate::{
+    Container, ContainerGroup, ExecProbe, ImageManifest, ImageReference, Mount, PolicyError, Volume, canonical_json,
+};
+
+/// What a deployment adds to the contract.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    /// The contract.
+    pub contract_id: String,
+    /// Base URL of CGS.
+    pub ccf_endpoint: String,
+    /// The CCF service certificate, PEM.
+    pub service_cert_pem: String,
+    /// Further trusted roots, PEM; only with `insecure_virtual`.
+    pub extra_roots_pem: Option<String>,
+    /// Virtual attester, no confidentiality.
+    pub insecure_virtual: bool,
+}
+
+const VOLUMES: [(&str, &str, bool); 6] = [
+    ("sockets", services::SOCKET_DIR, false),
+    ("boot", services::BOOT_DIR, false),
+    ("remotemounts", "/mnt/remote", true),
+    ("telemetrymounts", "/mnt/telemetry", false),
+    ("volumestatusmounts", "/mnt/volumestatus", false),
+    ("launcher", "/run/cleanroom/launcher", false),
+];
+const LOGS_SINK: &str = "application-telemetry";
+const TELEMETRY_SINK: &str = "infrastructure-telemetry";
+/// What the 4.0.0 tools write where the public authority is meant.
+const PUBLIC_AUTHORITY: &str = "https://AzureAD";
+
+/// The group of a contract.
+///
+/// # Errors
+/// The specification is not valid, asks for something unsupported, an image is missing, or extra trust is asked for outside
+/// a virtual environment.
+pub fn build(
+    spec: &Specification,
+    deployment: &Deployment,
+    images: &ImageManifest,
+) -> Result<ContainerGroup, PolicyError> {
+    spec.validate()?;
+    if deployment.extra_roots_pem.is_some() && !deployment.insecure_virtual {
+        return Err(PolicyError::ExtraRoots);
+    }
+    let [application] = spec.applications.as_slice() else {
+        return Err(PolicyError::Applications { count: spec.applications.len() });
+    };
+    if spec.network.is_some() {
+        return Err(PolicyError::Unsupported { what: "network access of the application".to_owned() });
+    }
+    let datasets = spec
+        .access_points()
+        .enumerate()
+        .map(|(index, point)| Dataset::of(index, point))
+        .collect::<Result<Vec<_>, _>>()?;
+    let group = Builder { spec, deployment, images, datasets: &datasets };
+    let mut containers = vec![group.launcher(application)?, group.identity()?];
+    for dataset in &datasets {
+        containers.push(group.shim(dataset)?);
+    }
+    containers.push(group.sidecar(
+        &services::OTEL_COLLECTOR,
+        "otel-collector",
+        &["--telemetry-path", "/mnt/telemetry/infrastructure"],
+        &["telemetrymounts"],
+    )?);
+    containers.push(group.governance()?);
+    let skr_image = if deployment.insecure_virtual { "skr-agent-virtual" } else { "skr-agent" };
+    containers.push(group.sidecar(&services::SKR_AGENT, skr_image, &[], &[])?);
+    containers.push(group.secrets()?);
+    let built = ContainerGroup {
+        contract_id: deployment.contract_id.clone(),
+        init_containers: vec![group.init()?],
+        containers,
+        volumes: VOLUMES
+            .iter()
+            .map(|(name, _, shared)| Volume { name: (*name).to_owned(), shared: *shared })
+            .collect(),
+        insecure_virtual: deployment.insecure_virtual,
+    };
+    built.host_data()?;
+    Ok(built)
+}
+
+/// An access point with its user and everything its shim and its grant need, said once.
+struct Dataset<'a> {
+    point: &'a AccessPoint,
+    service: Service,
+    mode: EncryptionMode,
+    format: Option<Format>,
+    /// `POST /secrets/unwrap` of the shim, and what the grant allows: the same value.
+    unwrap: Value,
+    vault_kind: String,
+}
+
+/// `configuration` of a key encryption key's provider.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KekConfiguration {
+    authority: String,
+    #[serde(rename = "vaultKind", default = "key_vault")]
+    vault_kind: String,
+}
+
+fn key_vault() -> String {
+    "KeyVault".to_owned()
+}
+
+impl<'a> Dataset<'a> {
+    fn of(index: usize, point: &'a AccessPoint) -> Result<Self, PolicyError> {
+        let unsupported = |what: String| PolicyError::Unsupported { what: format!("{} (dataset {:?})", what, point.name) };
+        let uid = services::shim_uid(index).ok_or(PolicyError::TooManyDatasets)?;
+        let configuration = point.protection.configuration()?;
+        if configuration.encryption_mode == EncryptionMode::Sse {
+            return Err(unsupported("encryption mode SSE".to_owned()));
+        }
+        let (Some(secrets), Some(access)) = (
+            &point.protection.encryption_secrets,
+            &point.protection.encryption_secret_access_identity,
+        ) else {
+            return Err(unsupported("a dataset without keys".to_owned()));
+        };
+        if access.client_id != point.identity.client_id || access.tenant_id != point.identity.tenant_id {
+            return Err(unsupported("one identity for storage and another for the vault".to_owned()));
+        }
+        let kek = &secrets.kek.secret.backing_resource;
+        let dek = &secrets.dek.secret.backing_resource;
+        let read: KekConfiguration = serde_json::from_str(&kek.provider.configuration)
+            .map_err(|error| unsupported(format!("a key encryption key whose configuration is {error}")))?;
+        if !["KeyVault", "ManagedHsm"].contains(&read.vault_kind.as_str()) {
+            return Err(unsupported(format!("vault kind {:?}", read.vault_kind)));
+        }
+        Ok(Self {
+            point,
+            service: services::shim(&point.name, uid),
+            mode: configuration.encryption_mode,
+            format: configuration.format,
+            unwrap: json!({
+                "clientId": access.client_id,
+                "tenantId": access.tenant_id,
+                "kid": dek.name,
+                "akvEndpoint": dek.provider.url,
+                "kek": {"kid": kek.name, "akvEndpoint": kek.provider.url, "maaEndpoint": read.authority},
+            }),
+            vault_kind: read.vault_kind,
+        })
+    }
+
+    fn unwrap_text(&self, pointer: &str) -> String {
+        let value = self.unwrap.pointer(pointer).and_then(Value::as_str);
+        value.unwrap_or_default().to_owned()
+    }
+}
+
+struct Builder<'a> {
+    spec: &'a Specification,
+    deployment: &'a Deployment,
+    images: &'a ImageManifest,
+    datasets: &'a [Dataset<'a>],
+}
+
+impl Builder<'_> {
+    /// The rule for a sidecar: its own user, no capability, its socket volume, the boot trace, a probe.
+    fn sidecar(
+        &self,
+        service: &Service,
+        image: &str,
+        args: &[&str],
+        volumes: &[&str],
+    ) -> Result<Container, PolicyError> {
+        let entry = self.images.image(image)?;
+        if entry.name.ends_with("-virtual") && !self.deployment.insecure_virtual {
+            return Err(PolicyError::Virtual { name: entry.name.clone() });
+        }
+        let mut command = vec![format!("/{}", entry.name)];
+        command.extend(args.iter().map(|arg| (*arg).to_owned()));
+        if self.deployment.insecure_virtual {
+            if let Some(roots) = &self.deployment.extra_roots_pem {
+                command.push("--extra-roots".to_owned());
+                command.push(BASE64_STANDARD.encode(roots));
+            }
+            command.push("--insecure-virtual".to_owned());
+        }
+        let mut probe = command.clone();
+        probe.push("--probe".to_owned());
+        let names = ["sockets", "boot"].iter().chain(volumes);
+        Ok(Container {
+            name: service.name.clone().into_owned(),
+            image: ImageReference { name: entry.name.clone(), digest: entry.digest.clone() },
+            command,
+            env: BTreeMap::new(),
+            mounts: names.map(|name| mount(name, *name == "boot")).collect(),
+            user: service.uid,
+            group: service.uid,
+            capabilities: BTreeSet::new(),
+            devices: BTreeSet::new(),
+            probe: Some(ExecProbe { command: probe, period_seconds: 5, failure_threshold: 60 }),
+            working_dir: "/".to_owned(),
+        })
+    }
+
+    fn init(&self) -> Result<Container, PolicyError> {
+        let owned = |path: String, uid: u32, mode: u32| json!({"path": path, "uid": uid, "gid": uid, "mode": mode});
+        let mut directories = vec![];
+        let fixed = [
+            services::SKR_AGENT,
+            services::SECRETS,
+            services::IDENTITY,
+            services::GOVERNANCE,
+            services::OTEL_COLLECTOR,
+            services::CODE_LAUNCHER,
+        ];
+        for service in fixed.iter().chain(self.datasets.iter().map(|dataset| &dataset.service)) {
+            directories.push(owned(format!("{}/{}", services::SOCKET_DIR, service.name), service.uid, 0o711));
+        }
+        let launcher = services::CODE_LAUNCHER.uid;
+        directories.push(owned("/mnt/telemetry/infrastructure".to_owned(), services::OTEL_COLLECTOR.uid, 0o755));
+        directories.push(owned("/mnt/telemetry/application".to_owned(), launcher, 0o755));
+        directories.push(owned("/run/cleanroom/launcher".to_owned(), launcher, 0o755));
+        for dataset in self.datasets {
+            // The mount point belongs to root, who mounts; the marker's directory takes markers of every shim.
+            directories.push(owned(format!("/mnt/remote/{}", dataset.point.name), 0, 0o755));
+        }
+        directories.push(owned("/mnt/volumestatus".to_owned(), 0, 0o1777));
+        let encoded = BASE64_STANDARD.encode(canonical_json(&Value::from(directories)));
+        let mut container = self.sidecar(
+            &Service { name: "init".into(), uid: 0 },
+            "init",
+            &["--directories", &encoded],
+            &["remotemounts", "telemetrymounts", "volumestatusmounts", "launcher"],
+        )?;
+        for mount in &mut container.mounts {
+            mount.read_only = false;
+        }
+        container.capabilities = capabilities(&["CHOWN", "DAC_OVERRIDE", "FOWNER"]);
+        container.probe = None;
+        Ok(container)
+    }
+
+    fn secrets(&self) -> Result<Container, PolicyError> {
+        let grants: Vec<Value> = self
+            .datasets
+            .iter()
+            .map(|dataset| {
+                json!({
+                    "access": dataset.point.name,
+                    "uid": dataset.service.uid,
+                    "request": dataset.unwrap,
+                    "kekVaultKind": dataset.vault_kind,
+                })
+            })
+            .collect();
+        let encoded = BASE64_STANDARD.encode(canonical_json(&Value::from(grants)));
+        self.sidecar(&services::SECRETS, "secrets", &["--grants", &encoded], &[])
+    }
+
+    fn identity(&self) -> Result<Container, PolicyError> {
+        let mut authority: Option<&str> = None;
+        let mut identities = Vec::new();
+        for identity in &self.spec.identities {
+            let Some(issuer) = federated_issuer(identity)? else { continue };
+            if authority.is_some_and(|other| other != issuer) {
+                return Err(PolicyError::Unsupported { what: "identities of two authorities".to_owned() });
+            }
+            authority = Some(issuer);
+            identities.push(json!({
+                "ClientId": identity.client_id,
+                "Credential": {
+                    "CredentialType": "FederatedCredential",
+                    "FederationConfiguration": {
+                        "IdTokenEndpoint": "http://localhost:8300",
+                        "Subject": self.deployment.contract_id,
+                        "Audience": "api://AzureADTokenExchange",
+                    },
+                },
+            }));
+        }
+        let args = json!({"Identities": {"ManagedIdentities": [], "ApplicationIdentities": identities}});
+        let encoded = BASE64_STANDARD.encode(canonical_json(&args));
+        let mut args = vec!["--identities", encoded.as_str()];
+        if let Some(authority) = authority.filter(|authority| *authority != PUBLIC_AUTHORITY) {
+            args.extend(["--authority", authority]);
+        }
+        self.sidecar(&services::IDENTITY, "identity", &args, &[])
+    }
+
+    fn governance(&self) -> Result<Container, PolicyError> {
+        let prefix = format!("app/contracts/{}", self.deployment.contract_id);
+        let certificate = BASE64_STANDARD.encode(&self.deployment.service_cert_pem);
+        let args = [
+            "--cgs-endpoint",
+            &self.deployment.ccf_endpoint,
+            "--cgs-path-prefix",
+            &prefix,
+            "--service-cert",
+            &certificate,
+        ];
+        self.sidecar(&services::GOVERNANCE, "governance", &args, &[])
+    }
+
+    fn shim(&self, dataset: &Dataset<'_>) -> Result<Container, PolicyError> {
+        let point = dataset.point;
+        let uid = dataset.service.uid.to_string();
+        let path = format!("/mnt/remote/{}", point.name);
+        let access = match point.kind {
+            AccessPointType::ReadOnly => "--read-only",
+            AccessPointType::ReadWrite => "--no-read-only",
+        };
+        let mut args = vec![
+            "--mount-path",
+            &path,
+            access,
+            "--encryption-mode",
+            dataset.mode.as_str(),
+            "--access-name",
+            &point.name,
+            "--uid",
+            &uid,
+        ];
+        if let Some(Format::V2) = dataset.format {
+            args.extend(["--format", "v2"]);
+        }
+        let mut container = self.sidecar(
+            &dataset.service,
+            "blobfuse-shim",
+            &args,
+            &["remotemounts", "volumestatusmounts"],
+        )?;
+        container.name = format!("{}-blobfuse", point.name);
+        // Root opens the device and mounts; the process becomes its own user before it reads an outside byte.
+        container.user = 0;
+        container.group = 0;
+        container.capabilities = capabilities(&["SETGID", "SETPCAP", "SETUID", "SYS_ADMIN"]);
+        container.devices = BTreeSet::from(["/dev/fuse".to_owned()]);
+        let account = Url::parse(&point.store.provider.url)
+            .ok()
+            .and_then(|url| url.host_str().and_then(|host| host.split('.').next()).map(ToOwned::to_owned))
+            .unwrap_or_default();
+        let variables = [
+            ("AZURE_STORAGE_ACCOUNT", account),
+            ("AZURE_STORAGE_ACCOUNT_CONTAINER", point.store.name.clone()),
+            ("AZURE_STORAGE_BLOB_ENDPOINT", point.store.provider.url.clone()),
+            ("ACCESS_NAME", point.name.clone()),
+            ("MAA_ENDPOINT", dataset.unwrap_text("/kek/maaEndpoint")),
+            ("AKV_ENDPOINT", dataset.unwrap_text("/kek/akvEndpoint")),
+            ("KID", dataset.unwrap_text("/kek/kid")),
+            ("CLIENT_ID", dataset.unwrap_text("/clientId")),
+            ("TENANT_ID", dataset.unwrap_text("/tenantId")),
+            ("WRAPPED_DEK_SECRET", dataset.unwrap_text("/kid")),
+            ("WRAPPED_DEK_AKV_ENDPOINT", dataset.unwrap_text("/akvEndpoint")),
+            ("VOLUMESTATUS_MOUNT_PATH", "/mnt/volumestatus".to_owned()),
+        ];
+        container.env = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Ok(container)
+    }
+
+    fn launcher(&self, application: &Application) -> Result<Container, PolicyError> {
+        let settings = serde_json::to_value(application).map_err(|error| PolicyError::Group { reason: error.to_string() })?;
+        let encoded = BASE64_STANDARD.encode(canonical_json(&settings));
+        let mut args: Vec<String> = ["--profile", "job", "--application-name", &application.name]
+            .iter()
+            .map(|arg| (*arg).to_owned())
+            .collect();
+        args.extend(["--application-base-64".to_owned(), encoded]);
+        args.extend(["--contract-id".to_owned(), self.deployment.contract_id.clone()]);
+        for dataset in self.datasets {
+            args.extend(["--shim".to_owned(), format!("{}={}", dataset.point.name, dataset.service.uid)]);
+        }
+        let has = |sink: &str| self.spec.datasinks.iter().any(|point| point.name == sink);
+        if has(LOGS_SINK) {
+            args.extend(["--logs-sink".to_owned(), LOGS_SINK.to_owned()]);
+        }
+        if has(TELEMETRY_SINK) {
+            args.extend(["--telemetry-sink".to_owned(), TELEMETRY_SINK.to_owned()]);
+        }
+        if self.limits_best_effort()? {
+            args.extend(["--limits".to_owned(), "best-effort".to_owned()]);
+        }
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let mut container = self.sidecar(
+            &services::CODE_LAUNCHER,
+            "code-launcher",
+            &args,
+            &["remotemounts", "telemetrymounts", "launcher"],
+        )?;
+        // The root runner makes namespaces; the launcher proper becomes its own user first thing.
+        container.user = 0;
+        container.group = 0;
+        container.capabilities = capabilities(&[
+            "CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "MKNOD", "NET_ADMIN", "SETGID", "SETPCAP", "SETUID", "SYS_ADMIN",
+            "SYS_CHROOT",
+        ]);
+        Ok(container)
+    }
+
+    /// Whether the parties accept that limits are not enforced where no cgroup is writable.
+    fn limits_best_effort(&self) -> Result<bool, PolicyError> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Sandbox {
+            limits: String,
+        }
+        let Some(sandbox) = self.spec.sandbox.as_ref().filter(|sandbox| !sandbox.configuration.is_empty()) else {
+            return Ok(false);
+        };
+        match serde_json::from_str::<Sandbox>(&sandbox.configuration) {
+            Ok(Sandbox { limits }) if limits == "best-effort" => Ok(true),
+            Ok(Sandbox { limits }) if limits == "enforced" => Ok(false),
+            _ => Err(PolicyError::Unsupported { what: format!("sandbox configuration {:?}", sandbox.configuration) }),
+        }
+    }
+}
+
+fn mount(volume: &str, read_only: bool) -> Mount {
+    let path = VOLUMES.iter().find(|(name, _, _)| *name == volume).map_or("", |(_, path, _)| path);
+    Mount { volume: volume.to_owned(), path: path.to_owned(), read_only }
+}
+
+fn capabilities(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// The authority of a federated identity; `None` for the room's own.
+fn federated_issuer(identity: &Identity) -> Result<Option<&str>, PolicyError> {
+    match &identity.token_issuer {
+        TokenIssuer::AttestationBasedTokenIssuer { .. } => Ok(None),
+        TokenIssuer::FederatedIdentityBasedTokenIssuer { issuer, .. } => Ok(Some(&issuer.url)),
+        TokenIssuer::SecretBasedTokenIssuer { .. } => {
+            Err(PolicyError::Unsupported { what: format!("identity {:?} by a secret", identity.name) })
+        }
+    }
+}

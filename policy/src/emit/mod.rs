@@ -1,0 +1,9 @@
+//! Forms of deployment, each a function over the one model.
+
+mod arm;
+mod governance;
+mod local;
+
+pub use arm::arm;
+pub use governance::governance;
+pub use local::{LocalPlan, LocalProcess, LocalVolume, local};

@@ -1,0 +1,111 @@
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::PolicyError;
+
+/// The images that a deployment may pin, as the image builder lists them.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct ImageManifest(Vec<ImageEntry>);
+
+/// One image.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ImageEntry {
+    /// Name, such as `skr-agent`.
+    pub name: String,
+    /// `sha256:` and 64 hex digits: what the policy pins.
+    pub digest: String,
+    /// The same program on this machine, for the `local` target.
+    #[serde(default)]
+    pub executable: Option<PathBuf>,
+    /// Hex SHA-256 of the program.
+    #[serde(default)]
+    pub executable_sha256: Option<String>,
+}
+
+impl ImageManifest {
+    /// A manifest of these entries.
+    pub const fn new(entries: Vec<ImageEntry>) -> Self {
+        Self(entries)
+    }
+
+    /// Reads `images.json`.
+    ///
+    /// # Errors
+    /// [`PolicyError::Images`]: missing, unreadable, or a digest that is none.
+    pub fn read(path: &Path) -> Result<Self, PolicyError> {
+        let refused = |reason: String| PolicyError::Images {
+            path: path.to_owned(),
+            reason,
+        };
+        let text = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
+        let manifest: Self = serde_json::from_slice(&text).map_err(|error| refused(error.to_string()))?;
+        for entry in &manifest.0 {
+            let hex = entry.digest.strip_prefix("sha256:").unwrap_or_default();
+            if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase()) {
+                return Err(refused(format!("{:?} is no digest", entry.digest)));
+            }
+        }
+        Ok(manifest)
+    }
+
+    /// The entry of a name.
+    ///
+    /// # Errors
+    /// [`PolicyError::NoImage`].
+    pub fn image(&self, name: &str) -> Result<&ImageEntry, PolicyError> {
+        self.0
+            .iter()
+            .find(|entry| entry.name == name)
+            .ok_or_else(|| PolicyError::NoImage { name: name.to_owned() })
+    }
+
+    /// The entry of a digest.
+    pub fn by_digest(&self, digest: &str) -> Option<&ImageEntry> {
+        self.0.iter().find(|entry| entry.digest == digest)
+    }
+}
+
+impl ImageEntry {
+    /// The program of this machine, after comparing it with the manifest.
+    ///
+    /// # Errors
+    /// There is none, or it is another program.
+    pub fn verified_executable(&self) -> Result<PathBuf, PolicyError> {
+        let (Some(path), Some(expected)) = (&self.executable, &self.executable_sha256) else {
+            return Err(PolicyError::NoImage { name: self.name.clone() });
+        };
+        let unreadable = |error: std::io::Error| PolicyError::Images {
+            path: path.clone(),
+            reason: error.to_string(),
+        };
+        let mut hasher = Sha256::new();
+        let mut file = std::fs::File::open(path).map_err(unreadable)?;
+        std::io::copy(&mut file, &mut Writer(&mut hasher)).map_err(unreadable)?;
+        let actual = hex::encode(hasher.finalize());
+        if actual != *expected {
+            return Err(PolicyError::Executable {
+                name: self.name.clone(),
+                path: path.clone(),
+                expected: expected.clone(),
+                actual,
+            });
+        }
+        Ok(path.clone())
+    }
+}
+
+struct Writer<'a>(&'a mut Sha256);
+
+impl std::io::Write for Writer<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,88 @@
+use std::fmt;
+
+use sidecar_http::{Coded, Fault};
+use thiserror::Error;
+
+/// One thing that is wrong with a specification.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Problem {
+    /// Stable code of the problem.
+    pub code: &'static str,
+    /// Where, such as `applications[demo-app].datasources`.
+    pub path: String,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl Problem {
+    pub(crate) fn new(code: &'static str, path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            path: path.into(),
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.code, self.path, self.message)
+    }
+}
+
+/// Why a specification is refused.
+#[derive(Debug, Error)]
+pub enum SpecError {
+    /// The text is no YAML, or a value has the wrong type.
+    #[error("the specification cannot be read: {reason}")]
+    Unreadable {
+        /// Where and why.
+        reason: String,
+    },
+    /// Keys that no version of the specification knows.
+    #[error("unknown keys: {}", list(.0))]
+    UnknownKeys(Vec<Problem>),
+    /// Fragments that contradict each other.
+    #[error("the fragments contradict each other: {}", list(.0))]
+    Conflicts(Vec<Problem>),
+    /// The specification is readable and wrong.
+    #[error("the specification is not valid: {}", list(.0))]
+    Invalid(Vec<Problem>),
+    /// `protection.configuration` is not what it should be.
+    #[error("protection configuration: {reason}")]
+    Configuration {
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl SpecError {
+    /// Every single problem, for output as a list.
+    pub fn problems(&self) -> &[Problem] {
+        match self {
+            Self::UnknownKeys(problems) | Self::Conflicts(problems) | Self::Invalid(problems) => problems,
+            Self::Unreadable { .. } | Self::Configuration { .. } => &[],
+        }
+    }
+}
+
+fn list(problems: &[Problem]) -> String {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    lines.join("; ")
+}
+
+impl Coded for SpecError {
+    fn code(&self) -> &str {
+        match self {
+            Self::Unreadable { .. } => "CR-SPEC-0001",
+            Self::UnknownKeys(_) => "CR-SPEC-0002",
+            Self::Conflicts(_) => "CR-SPEC-0003",
+            Self::Invalid(_) => "CR-SPEC-0004",
+            Self::Configuration { .. } => "CR-SPEC-0005",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::Caller
+    }
+}

@@ -1,0 +1,205 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{Identity, Policy, Resource, SpecError};
+
+/// How a dataset, image or endpoint is protected.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PrivacyProxySettings {
+    /// Which proxy.
+    pub proxy_type: ProxyType,
+    /// Whether clear text passes.
+    pub proxy_mode: ProxyMode,
+    /// What the proxy allows.
+    #[serde(default)]
+    pub privacy_policy: Option<Policy>,
+    /// JSON text: [`ProtectionConfiguration`].
+    #[serde(default)]
+    pub configuration: String,
+    /// The wrapped key and the key that wraps it.
+    #[serde(default)]
+    pub encryption_secrets: Option<EncryptionSecrets>,
+    /// Who may reach the vaults.
+    #[serde(default)]
+    pub encryption_secret_access_identity: Option<Identity>,
+}
+
+/// The two keys of a dataset.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EncryptionSecrets {
+    /// The data encryption key, wrapped.
+    pub dek: EncryptionSecret,
+    /// The key encryption key.
+    pub kek: EncryptionSecret,
+}
+
+/// A named key.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EncryptionSecret {
+    /// Name.
+    pub name: String,
+    /// Where it is.
+    pub secret: CleanroomSecret,
+}
+
+/// A secret at a vault.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CleanroomSecret {
+    /// What it is.
+    pub secret_type: SecretType,
+    /// Where it is.
+    pub backing_resource: Resource,
+}
+
+/// What a secret is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum SecretType {
+    /// Text.
+    Secret,
+    /// A certificate.
+    Certificate,
+    /// A key.
+    Key,
+}
+
+/// Whether clear text passes a proxy.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum ProxyMode {
+    /// Encrypted.
+    Secure,
+    /// Clear.
+    Open,
+}
+
+/// Which proxy stands before a resource.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum ProxyType {
+    /// A OneLake source.
+    #[serde(rename = "SecureVolume__ReadOnly__Azure__OneLake")]
+    ReadOnlyOneLake,
+    /// A blob source. The second spelling is of the time before 2.0.0.
+    #[serde(
+        rename = "SecureVolume__ReadOnly__Azure__BlobStorage",
+        alias = "SecureVolume__ReadOnly__AzureStorage__BlobContainer"
+    )]
+    ReadOnlyBlobStorage,
+    /// A OneLake sink.
+    #[serde(rename = "SecureVolume__ReadWrite__Azure__OneLake")]
+    ReadWriteOneLake,
+    /// A blob sink.
+    #[serde(
+        rename = "SecureVolume__ReadWrite__Azure__BlobStorage",
+        alias = "SecureVolume__ReadWrite__AzureStorage__BlobContainer"
+    )]
+    ReadWriteBlobStorage,
+    /// HTTP.
+    #[serde(rename = "API")]
+    Api,
+    /// HTTP with a policy.
+    #[serde(rename = "SecureAPI")]
+    SecureApi,
+}
+
+/// Who encrypts a dataset.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum EncryptionMode {
+    /// The room (client side).
+    #[serde(rename = "CSE")]
+    Cse,
+    /// The storage service, with our key.
+    #[serde(rename = "CPK")]
+    Cpk,
+    /// The storage service, with its own key.
+    #[serde(rename = "SSE")]
+    Sse,
+}
+
+impl EncryptionMode {
+    /// The mode as command lines spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cse => "CSE",
+            Self::Cpk => "CPK",
+            Self::Sse => "SSE",
+        }
+    }
+}
+
+/// Layout of a client-side encrypted dataset. Pinned here, never chosen by what storage holds.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Format {
+    /// Extents with salts and a sealed trailer (`docs/format-v2.md`).
+    #[serde(rename = "v2")]
+    V2,
+}
+
+/// The content of `protection.configuration`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProtectionConfiguration {
+    /// Always `KEK`: the data key is wrapped.
+    #[serde(rename = "KeyType", default = "kek")]
+    pub key_type: String,
+    /// Who encrypts.
+    #[serde(rename = "EncryptionMode")]
+    pub encryption_mode: EncryptionMode,
+    /// Layout; only with `CSE`.
+    #[serde(rename = "format", default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
+    /// Lower hex of HMAC-SHA-256 over the manifest's tree head, keyed from the data key; pins a source's content.
+    #[serde(rename = "manifestHmac", default, skip_serializing_if = "Option::is_none")]
+    pub manifest_hmac: Option<String>,
+}
+
+fn kek() -> String {
+    "KEK".to_owned()
+}
+
+impl ProtectionConfiguration {
+    /// The configuration of a new dataset: `CSE` in the v2 format, others without one.
+    pub fn new(encryption_mode: EncryptionMode) -> Self {
+        Self {
+            key_type: kek(),
+            encryption_mode,
+            format: (encryption_mode == EncryptionMode::Cse).then_some(Format::V2),
+            manifest_hmac: None,
+        }
+    }
+
+    /// The JSON text that goes into the specification.
+    ///
+    /// # Errors
+    /// None in practice: every member is serialisable.
+    pub fn to_text(&self) -> Result<String, SpecError> {
+        serde_json::to_string(self).map_err(|error| SpecError::Configuration {
+            reason: error.to_string(),
+        })
+    }
+}
+
+impl PrivacyProxySettings {
+    /// Reads `configuration`.
+    ///
+    /// # Errors
+    /// [`SpecError::Configuration`]: not JSON, an unknown member, or a format without client-side encryption.
+    pub fn configuration(&self) -> Result<ProtectionConfiguration, SpecError> {
+        let refused = |reason: String| SpecError::Configuration { reason };
+        let read: ProtectionConfiguration =
+            serde_json::from_str(&self.configuration).map_err(|error| refused(error.to_string()))?;
+        if read.key_type != "KEK" {
+            return Err(refused(format!("KeyType {:?} is not KEK", read.key_type)));
+        }
+        match (read.encryption_mode, read.format) {
+            (EncryptionMode::Cse, None) => {
+                Err(refused("EncryptionMode CSE needs a format".to_owned()))
+            }
+            (EncryptionMode::Cpk | EncryptionMode::Sse, Some(_)) => {
+                Err(refused("a format needs EncryptionMode CSE".to_owned()))
+            }
+            _ => Ok(read),
+        }
+    }
+}

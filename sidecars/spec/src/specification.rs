@@ -1,0 +1,115 @@
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    AccessPoint, AccessPointType, Application, GovernanceSettings, Identity, NetworkSettings, SandboxSettings,
+    SpecError, shape,
+};
+
+/// A clean room: who takes part, which data, which code, which network.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Specification {
+    /// Sandbox of the application.
+    #[serde(default)]
+    pub sandbox: Option<SandboxSettings>,
+    /// Identities that the room may act as.
+    #[serde(default)]
+    pub identities: Vec<Identity>,
+    /// Data it reads.
+    #[serde(default)]
+    pub datasources: Vec<AccessPoint>,
+    /// Data it writes.
+    #[serde(default)]
+    pub datasinks: Vec<AccessPoint>,
+    /// Code it runs.
+    #[serde(default)]
+    pub applications: Vec<Application>,
+    /// Network of the code.
+    #[serde(default)]
+    pub network: Option<NetworkSettings>,
+    /// Consent, audit, telemetry.
+    #[serde(default)]
+    pub governance: Option<GovernanceSettings>,
+}
+
+/// Largest specification text in bytes.
+const MAX_TEXT: usize = 4 << 20;
+
+impl Specification {
+    /// Reads a specification (YAML or JSON).
+    ///
+    /// # Errors
+    /// Every unknown key at once with its nearest known name, or the first value of a wrong type.
+    pub fn from_yaml(text: &str) -> Result<Self, SpecError> {
+        if text.len() > MAX_TEXT {
+            return Err(SpecError::Unreadable {
+                reason: format!("longer than {MAX_TEXT} bytes"),
+            });
+        }
+        let value: Value = serde_saphyr::from_str(text).map_err(|error| SpecError::Unreadable {
+            reason: error.to_string(),
+        })?;
+        Self::from_value(value)
+    }
+
+    /// Reads a specification that is already parsed.
+    ///
+    /// # Errors
+    /// As [`Specification::from_yaml`].
+    pub fn from_value(value: Value) -> Result<Self, SpecError> {
+        let unknown = shape::unknown_keys(&value);
+        if !unknown.is_empty() {
+            return Err(SpecError::UnknownKeys(unknown));
+        }
+        serde_json::from_value(value).map_err(|error| SpecError::Unreadable {
+            reason: error.to_string(),
+        })
+    }
+
+    /// The YAML text, keys sorted, nulls present, as upstream's tools write it.
+    ///
+    /// # Errors
+    /// None in practice: every member is serialisable.
+    pub fn to_yaml(&self) -> Result<String, SpecError> {
+        let unreadable = |reason: String| SpecError::Unreadable { reason };
+        let value = serde_json::to_value(self).map_err(|error| unreadable(error.to_string()))?;
+        serde_saphyr::to_string(&value).map_err(|error| unreadable(error.to_string()))
+    }
+
+    /// Every access point, sources first.
+    pub fn access_points(&self) -> impl Iterator<Item = &AccessPoint> {
+        self.datasources.iter().chain(&self.datasinks)
+    }
+
+    /// The access point of a name.
+    pub fn access_point(&self, name: &str) -> Option<&AccessPoint> {
+        self.access_points().find(|point| point.name == name)
+    }
+
+    /// Adds or replaces an identity by name.
+    pub fn put_identity(&mut self, identity: Identity) {
+        put(&mut self.identities, identity, |identity| &identity.name);
+    }
+
+    /// Adds or replaces an access point by name, among the sources or the sinks as its type says.
+    pub fn put_access_point(&mut self, point: AccessPoint) {
+        let list = match point.kind {
+            AccessPointType::ReadOnly => &mut self.datasources,
+            AccessPointType::ReadWrite => &mut self.datasinks,
+        };
+        put(list, point, |point| &point.name);
+    }
+
+    /// Adds or replaces an application by name.
+    pub fn put_application(&mut self, application: Application) {
+        put(&mut self.applications, application, |application| &application.name);
+    }
+}
+
+fn put<T>(list: &mut Vec<T>, item: T, name: impl Fn(&T) -> &str) {
+    match list.iter_mut().find(|other| name(other) == name(&item)) {
+        Some(other) => *other = item,
+        None => list.push(item),
+    }
+}
