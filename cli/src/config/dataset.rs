@@ -1,0 +1,154 @@
+use std::path::PathBuf;
+
+use cleanroom_spec::{
+    AccessPoint, AccessPointType, CleanroomSecret, EncryptionSecret, EncryptionSecrets, Identity,
+    PrivacyProxySettings, ProtectionConfiguration, ProtocolType, ProxyMode, ProxyType, Resource,
+    ResourceType, SecretType, ServiceEndpoint,
+};
+use uuid::Uuid;
+
+use super::{change, identity_of};
+use crate::CliError;
+use crate::stores::{self, DataStore, DataStores, SecretStore, SecretStores, SupportedSecret};
+
+/// A dataset for the fragment.
+#[derive(clap::Args, Debug)]
+pub struct DatasetArgs {
+    /// The fragment.
+    #[arg(long)]
+    cleanroom_config: PathBuf,
+    /// Your datastore.
+    #[arg(long)]
+    datastore_name: String,
+    /// File that lists your datastores.
+    #[arg(long, env = "CLEANROOM_DATASTORE_CONFIG_FILE")]
+    datastore_config: PathBuf,
+    /// Access name: the directory below `/mnt/remote`; the datastore's name by default.
+    #[arg(long, alias = "access-name")]
+    name: Option<String>,
+    #[command(flatten)]
+    keys: KeyArgs,
+}
+
+/// Who reaches a dataset and where its keys are.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct KeyArgs {
+    /// Identity that may reach storage and vaults.
+    #[arg(long)]
+    pub(super) identity: String,
+    /// File that lists your secret stores.
+    #[arg(long, env = "CLEANROOM_SECRETSTORE_CONFIG_FILE")]
+    pub(super) secretstore_config: PathBuf,
+    /// Store for the wrapped data key.
+    #[arg(long)]
+    pub(super) dek_secret_store: String,
+    /// Store for the key that wraps it.
+    #[arg(long)]
+    pub(super) kek_secret_store: String,
+    /// Name of that key; made from the access name by default.
+    #[arg(long)]
+    pub(super) kek_name: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Kind {
+    Source,
+    Sink,
+}
+
+pub(super) fn run(args: &DatasetArgs, kind: Kind) -> Result<(), CliError> {
+    let stores: DataStores = stores::read(&args.datastore_config)?;
+    let store = stores.find(&args.datastore_name)?;
+    let access_name = args.name.as_deref().unwrap_or(&store.name);
+    change(&args.cleanroom_config, |spec| {
+        let identity = identity_of(spec, &args.keys.identity)?;
+        spec.put_access_point(access_point(
+            access_name,
+            kind,
+            store,
+            identity,
+            &args.keys,
+        )?);
+        Ok(())
+    })
+}
+
+/// The access point of a datastore.
+pub(super) fn access_point(
+    access_name: &str,
+    kind: Kind,
+    store: &DataStore,
+    identity: Identity,
+    keys: &KeyArgs,
+) -> Result<AccessPoint, CliError> {
+    let secret_stores: SecretStores = stores::read(&keys.secretstore_config)?;
+    let dek_store = secret_stores
+        .find(&keys.dek_secret_store)?
+        .must_hold(SupportedSecret::Secret)?;
+    let kek_store = secret_stores
+        .find(&keys.kek_secret_store)?
+        .must_hold(SupportedSecret::Key)?;
+    let kek_name = keys
+        .kek_name
+        .clone()
+        .unwrap_or_else(|| default_kek_name(access_name));
+    let dek_name = format!("wrapped-{}-dek-{kek_name}", store.name);
+    let (access, proxy_type) = match kind {
+        Kind::Source => (AccessPointType::ReadOnly, ProxyType::ReadOnlyBlobStorage),
+        Kind::Sink => (AccessPointType::ReadWrite, ProxyType::ReadWriteBlobStorage),
+    };
+    Ok(AccessPoint {
+        name: access_name.to_owned(),
+        kind: access,
+        path: String::new(),
+        store: Resource {
+            name: store.store_name.clone(),
+            kind: ResourceType::AzureBlobStorage,
+            id: store.name.clone(),
+            provider: ServiceEndpoint {
+                protocol: ProtocolType::AzureBlobStorage,
+                url: store.store_provider_url.clone(),
+                configuration: String::new(),
+            },
+        },
+        identity: identity.clone(),
+        protection: PrivacyProxySettings {
+            proxy_type,
+            proxy_mode: ProxyMode::Secure,
+            privacy_policy: None,
+            configuration: ProtectionConfiguration::new(store.encryption_mode).to_text()?,
+            encryption_secrets: Some(EncryptionSecrets {
+                dek: secret(&dek_name, dek_store, ProtocolType::AzureKeyVaultSecret),
+                kek: secret(&kek_name, kek_store, ProtocolType::AzureKeyVaultSecureKey),
+            }),
+            encryption_secret_access_identity: Some(identity),
+        },
+    })
+}
+
+fn secret(name: &str, store: &SecretStore, protocol: ProtocolType) -> EncryptionSecret {
+    EncryptionSecret {
+        name: name.to_owned(),
+        secret: CleanroomSecret {
+            secret_type: SecretType::Key,
+            backing_resource: Resource {
+                name: name.to_owned(),
+                kind: ResourceType::AzureKeyVault,
+                id: store.name.clone(),
+                provider: ServiceEndpoint {
+                    protocol,
+                    url: store.store_provider_url.clone(),
+                    configuration: store.configuration.clone(),
+                },
+            },
+        },
+    }
+}
+
+/// Made from the access name, so that it does not depend on how a path was typed.
+fn default_kek_name(access_name: &str) -> String {
+    let id = Uuid::new_v3(&Uuid::NAMESPACE_X500, access_name.as_bytes())
+        .simple()
+        .to_string();
+    format!("{}-kek", id.get(..8).unwrap_or(&id))
+}

@@ -1,0 +1,182 @@
+//! `cleanroom deploy`: starts the container group that the parties accepted.
+//!
+//! Whoever deploys is trusted with nothing: the group's bytes are hashed into the evidence, so a changed group gets no key.
+//! The `local` target starts the containers as processes of this machine, each as its own user, in namespaces of their own,
+//! with the virtual attester in the place of the SNP device.
+
+mod error;
+mod group_dir;
+mod mounts;
+mod privileges;
+mod supervisor;
+
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use policy::{ContainerGroup, ImageManifest};
+use serde::Serialize;
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+
+pub use error::DeployError;
+use group_dir::GroupDir;
+
+/// What an operator types.
+#[derive(clap::Args, Debug)]
+pub struct DeployArgs {
+    /// The contract whose accepted deployment is started.
+    #[arg(long)]
+    pub contract_id: String,
+    /// Name of the governance client.
+    #[arg(long, env = "CLEANROOM_GOVERNANCE_CLIENT")]
+    pub governance_client: String,
+    /// `local`: processes of this machine.
+    #[arg(long, default_value = "local")]
+    pub target: String,
+    /// Start this group instead of the accepted one. Its evidence differs, so vaults and CGS refuse it.
+    #[arg(long, value_name = "FILE")]
+    pub template_file: Option<PathBuf>,
+    /// Image manifest with the executables of this machine.
+    #[arg(long, value_name = "FILE")]
+    pub images: PathBuf,
+    /// A new directory for volumes, logs and the security context.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub group_dir: PathBuf,
+    /// Files of the platform beside the policy: `host-amd-cert-base64`, `reference-info-base64`.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub platform_dir: Option<PathBuf>,
+}
+
+/// What a finished deployment tells.
+#[derive(Debug, Serialize)]
+struct Outcome {
+    /// Exit code of the group: the application's, or 74/75 if output or the exit event was lost.
+    exit_code: i32,
+    /// From the start of the deployment to the application's first instruction.
+    boot_ms: Option<u64>,
+    /// Milliseconds since the start of the deployment, by phase.
+    timeline: serde_json::Map<String, serde_json::Value>,
+    /// Logs of the containers, on this machine only.
+    logs: PathBuf,
+}
+
+/// Starts the group, waits for its end and returns its exit code.
+///
+/// # Errors
+/// The accepted deployment cannot be had or is not startable here. The application's own failure is an exit code.
+pub async fn run(args: DeployArgs) -> Result<ExitCode, DeployError> {
+    let started = SystemTime::now();
+    if args.target != "local" {
+        return Err(DeployError::Target {
+            target: args.target,
+        });
+    }
+    let group = group(&args).await?;
+    let images = ImageManifest::read(&args.images)?;
+    let plan = policy::emit::local(&group, &images)?;
+    let directory = GroupDir::create(&args.group_dir, &group, args.platform_dir.as_deref())?;
+    let plan_file = directory.write_plan(&plan)?;
+    let mut supervisor = spawn_supervisor(&plan_file)?;
+    let code = hold(&mut supervisor).await?;
+    let outcome = outcome(&directory, code, started);
+    print(&outcome)?;
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+/// The accepted group, or the one of the file.
+async fn group(args: &DeployArgs) -> Result<ContainerGroup, DeployError> {
+    let data = match &args.template_file {
+        Some(file) => serde_json::from_slice(&std::fs::read(file)?)?,
+        None => crate::governance::deployment_spec(&args.governance_client, &args.contract_id)
+            .await
+            .map_err(Box::new)?,
+    };
+    if data.as_object().is_none_or(serde_json::Map::is_empty) {
+        return Err(DeployError::NotAccepted {
+            contract_id: args.contract_id.clone(),
+        });
+    }
+    Ok(ContainerGroup::from_json(data)?)
+}
+
+/// Runs the supervisor as process 1 of new namespaces; it lives as long as our end of its standard input.
+fn spawn_supervisor(plan: &Path) -> Result<Child, DeployError> {
+    let own = std::env::current_exe()?;
+    let child = Command::new("unshare")
+        .args([
+            "--mount",
+            "--pid",
+            "--ipc",
+            "--uts",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ])
+        .arg("--")
+        .arg(own)
+        .arg("group-supervisor")
+        .arg(plan)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::inherit())
+        .stderr(Stdio::inherit())
+        // A terminal's ^C reaches the whole foreground process group; only we act on it.
+        .process_group(0)
+        .spawn();
+    child.map_err(|source| DeployError::Start {
+        name: "unshare".to_owned(),
+        source,
+    })
+}
+
+/// Waits for the group; a signal lets go of it, which makes it seal, export and stop.
+async fn hold(supervisor: &mut Child) -> Result<i32, DeployError> {
+    let mut hold = supervisor.stdin.take();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    loop {
+        tokio::select! {
+            status = supervisor.wait() => return Ok(status?.code().unwrap_or(1)),
+            _ = terminate.recv() => drop(hold.take()),
+            _ = interrupt.recv() => drop(hold.take()),
+        }
+    }
+}
+
+/// Reads the launcher's own account of its start.
+fn outcome(directory: &GroupDir, exit_code: i32, started: SystemTime) -> Outcome {
+    let origin = millis(started);
+    let mut timeline = serde_json::Map::new();
+    if let Some(phases) = directory.launcher_timeline() {
+        for (phase, at) in phases {
+            timeline.insert(phase, at.saturating_sub(origin).into());
+        }
+    }
+    Outcome {
+        exit_code,
+        boot_ms: timeline
+            .get("application_started")
+            .and_then(serde_json::Value::as_u64),
+        timeline,
+        logs: directory.logs(),
+    }
+}
+
+fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[expect(clippy::print_stdout, reason = "the command's result")]
+fn print(outcome: &Outcome) -> Result<(), DeployError> {
+    println!("{}", serde_json::to_string_pretty(outcome)?);
+    Ok(())
+}
+
+/// The hidden command behind [`run`]: process 1 of the group.
+///
+/// # Errors
+/// The namespaces cannot be arranged or a container cannot be started.
+pub fn run_supervisor(plan: &Path) -> Result<ExitCode, DeployError> {
+    supervisor::run(plan)
+}

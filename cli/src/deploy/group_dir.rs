@@ -1,0 +1,162 @@
+//! The directory of a local group: volumes, logs, and the security context that the platform would write.
+
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use cleanroom_crypto::random;
+use policy::ContainerGroup;
+use policy::emit::{LocalPlan, LocalProcess};
+use serde_json::Value;
+
+use super::DeployError;
+use super::mounts::Mount;
+use super::supervisor::{Plan, Process};
+
+/// Files that the host's platform puts beside the policy.
+const PLATFORM_FILES: [&str; 2] = ["host-amd-cert-base64", "reference-info-base64"];
+/// Where the programs are inside the group.
+const PROGRAMS: &str = "/run/cleanroom-images";
+/// The container whose end is the group's end.
+const MAIN: &str = "code-launcher";
+
+/// The directory of one group.
+#[derive(Debug)]
+pub(super) struct GroupDir {
+    root: PathBuf,
+    context: String,
+}
+
+impl GroupDir {
+    /// Makes the directory and the security context: `security-policy-base64` is what the attester hashes.
+    pub(super) fn create(
+        root: &Path,
+        group: &ContainerGroup,
+        platform: Option<&Path>,
+    ) -> Result<Self, DeployError> {
+        if root.exists() {
+            return Err(DeployError::GroupDirExists {
+                path: root.display().to_string(),
+            });
+        }
+        let root = std::path::absolute(root)?;
+        let random = hex::encode(
+            random::bytes::<8>().map_err(|_| std::io::Error::other("no random bytes"))?,
+        );
+        let directory = Self {
+            context: format!("/run/security-context-{random}"),
+            root,
+        };
+        for folder in ["", "volumes", "logs", "context"] {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(directory.root.join(folder))?;
+        }
+        directory.context_file(
+            "security-policy-base64",
+            &BASE64_STANDARD.encode(group.policy_bytes()?),
+        )?;
+        for name in PLATFORM_FILES {
+            if let Some(platform) = platform {
+                directory.context_file(name, &std::fs::read_to_string(platform.join(name))?)?;
+            }
+        }
+        Ok(directory)
+    }
+
+    fn context_file(&self, name: &str, content: &str) -> Result<(), DeployError> {
+        let path = self.root.join("context").join(name);
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o644)
+            .open(path)?;
+        file.write_all(content.as_bytes())?;
+        Ok(())
+    }
+
+    /// Writes what the supervisor runs, and returns the file.
+    pub(super) fn write_plan(&self, plan: &LocalPlan) -> Result<PathBuf, DeployError> {
+        let mut mounts = vec![Mount {
+            source: self.root.join("context"),
+            target: PathBuf::from(&self.context),
+            read_only: true,
+            shared: false,
+        }];
+        for volume in &plan.volumes {
+            let source = self.root.join("volumes").join(&volume.name);
+            std::fs::create_dir(&source)?;
+            // Owners inside are made by init; the volume itself can be entered by every user of the group.
+            std::fs::set_permissions(&source, std::fs::Permissions::from_mode(0o755))?;
+            mounts.push(Mount {
+                source,
+                target: PathBuf::from(&volume.path),
+                read_only: false,
+                shared: volume.shared,
+            });
+        }
+        for process in plan.init.iter().chain(&plan.containers) {
+            let target = program(process);
+            if !mounts.iter().any(|mount| mount.target == target) {
+                mounts.push(Mount {
+                    source: process.executable.clone(),
+                    target,
+                    read_only: true,
+                    shared: false,
+                });
+            }
+        }
+        let process = |process: &LocalProcess| self.process(process);
+        let plan = Plan {
+            init: plan.init.iter().map(process).collect(),
+            containers: plan.containers.iter().map(process).collect(),
+            main: MAIN.to_owned(),
+            mounts,
+            log_dir: self.logs(),
+        };
+        let file = self.root.join("plan.json");
+        std::fs::write(&file, serde_json::to_vec_pretty(&plan)?)?;
+        Ok(file)
+    }
+
+    fn process(&self, process: &LocalProcess) -> Process {
+        let mut env = process.env.clone();
+        // Chosen by the platform and therefore not measured, as in ACI.
+        env.insert("UVM_SECURITY_CONTEXT_DIR".to_owned(), self.context.clone());
+        Process {
+            name: process.name.clone(),
+            executable: program(process),
+            args: process.args.clone(),
+            env,
+            uid: process.uid,
+            gid: process.gid,
+            capabilities: process.capabilities.clone(),
+        }
+    }
+
+    /// Logs of the containers.
+    pub(super) fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    /// Phases of the launcher's start with their times in Unix milliseconds.
+    pub(super) fn launcher_timeline(&self) -> Option<Vec<(String, u64)>> {
+        let path = self.root.join("volumes/launcher/timeline.json");
+        let value: Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+        let phases = value.as_object()?.iter();
+        Some(
+            phases
+                .filter_map(|(name, at)| Some((name.clone(), at.as_u64()?)))
+                .collect(),
+        )
+    }
+}
+
+/// Where a program is inside the group: by its file name, since the same program is the same image.
+fn program(process: &LocalProcess) -> PathBuf {
+    let name = process.executable.file_name().unwrap_or_default();
+    Path::new(PROGRAMS).join(name)
+}

@@ -1,0 +1,188 @@
+use std::io;
+use std::path::{Path, PathBuf};
+
+use blob_format::FormatError;
+use blob_store::StoreError;
+use cleanroom_crypto::CryptoError;
+use cleanroom_spec::SpecError;
+use keyvault::KeyVaultError;
+use policy::PolicyError;
+use sidecar_http::{Coded, Fault, HttpsError};
+use thiserror::Error;
+
+use crate::governance::GovCliError;
+
+/// Why a command of a data owner failed.
+#[derive(Debug, Error)]
+pub enum CliError {
+    /// A file or folder.
+    #[error("{what}")]
+    Io {
+        /// Which one.
+        what: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A configuration file of ours.
+    #[error("{path}: {reason}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An argument.
+    #[error("{argument}: {reason}")]
+    Argument {
+        /// The flag.
+        argument: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A name that is in no list.
+    #[error("there is no {kind} {name:?}")]
+    NotFound {
+        /// Secret store, datastore, identity.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A name that is taken.
+    #[error("{kind} {name:?} exists already")]
+    Exists {
+        /// Secret store, datastore.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A store that cannot hold this kind of secret.
+    #[error("secret store {name:?} cannot hold a {wanted}")]
+    UnsupportedStore {
+        /// The store.
+        name: String,
+        /// Secret or key.
+        wanted: &'static str,
+    },
+    /// A data key that would be lost.
+    #[error("{path} holds a data key already; it is never overwritten")]
+    KeyExists {
+        /// The key's file.
+        path: PathBuf,
+    },
+    /// A data key that is none.
+    #[error("{path} is no data key of 32 bytes")]
+    BadKey {
+        /// The key's file.
+        path: PathBuf,
+    },
+    /// Nobody to log in as.
+    #[error("no credential: {reason}")]
+    Credential {
+        /// What was tried.
+        reason: String,
+    },
+    /// The token service said no.
+    #[error("Entra ID refused: {reason}")]
+    Login {
+        /// Its reason.
+        reason: String,
+    },
+    /// A downloaded dataset is not what its writer sealed.
+    #[error("dataset {dataset:?}: {reason}")]
+    Dataset {
+        /// The dataset.
+        dataset: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The contract has no accepted policy to bind keys to.
+    #[error(
+        "no clean room policy found under contract {contract_id:?}: it must be proposed and accepted first"
+    )]
+    NoPolicy {
+        /// The contract.
+        contract_id: String,
+    },
+    /// The specification.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// The deployment.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// Blob storage.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The vault.
+    #[error(transparent)]
+    Vault(#[from] KeyVaultError),
+    /// The encrypted format.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// Cryptography.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// HTTPS.
+    #[error(transparent)]
+    Https(#[from] HttpsError),
+    /// The governance service.
+    #[error(transparent)]
+    Governance(#[from] Box<GovCliError>),
+}
+
+impl CliError {
+    pub(crate) fn io(what: impl Into<String>, source: io::Error) -> Self {
+        Self::Io {
+            what: what.into(),
+            source,
+        }
+    }
+
+    pub(crate) fn file(path: &Path, reason: impl ToString) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+impl Coded for CliError {
+    fn code(&self) -> &str {
+        match self {
+            Self::Io { .. } => "CR-CLI-0001",
+            Self::File { .. } => "CR-CLI-0002",
+            Self::Argument { .. } => "CR-CLI-0003",
+            Self::NotFound { .. } => "CR-CLI-0004",
+            Self::Exists { .. } => "CR-CLI-0005",
+            Self::UnsupportedStore { .. } => "CR-CLI-0006",
+            Self::KeyExists { .. } => "CR-CLI-0007",
+            Self::BadKey { .. } => "CR-CLI-0008",
+            Self::Credential { .. } => "CR-CLI-0009",
+            Self::Login { .. } => "CR-CLI-0010",
+            Self::Dataset { .. } => "CR-CLI-0011",
+            Self::NoPolicy { .. } => "CR-CLI-0012",
+            Self::Format(_) => "CR-CLI-0013",
+            Self::Crypto(_) => "CR-CLI-0014",
+            Self::Spec(error) => error.code(),
+            Self::Policy(error) => error.code(),
+            Self::Store(error) => error.code(),
+            Self::Vault(error) => error.code(),
+            Self::Https(error) => error.code(),
+            Self::Governance(error) => error.code(),
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Io { .. } | Self::Crypto(_) => Fault::Platform,
+            Self::Credential { .. } | Self::Login { .. } | Self::NoPolicy { .. } => Fault::Denied,
+            Self::Spec(error) => error.fault(),
+            Self::Policy(error) => error.fault(),
+            Self::Store(error) => error.fault(),
+            Self::Vault(error) => error.fault(),
+            Self::Https(error) => error.fault(),
+            Self::Governance(error) => error.fault(),
+            _ => Fault::Caller,
+        }
+    }
+}
