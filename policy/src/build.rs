@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use cleanroom_spec::{
-    AccessPoint, AccessPointType, Application, EncryptionMode, Format, Identity, Specification, TokenIssuer,
+    AccessPoint, AccessPointType, Application, EncryptionMode, Format, Identity, Specification,
+    TokenIssuer,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -13,7 +14,8 @@ use sidecar_http::services::{self, Service};
 use url::Url;
 
 use crate::{
-    Container, ContainerGroup, ExecProbe, ImageManifest, ImageReference, Mount, PolicyError, Volume, canonical_json,
+    Container, ContainerGroup, ExecProbe, ImageManifest, ImageReference, Mount, PolicyError,
+    Volume, canonical_json,
 };
 
 /// What a deployment adds to the contract.
@@ -59,17 +61,26 @@ pub fn build(
         return Err(PolicyError::ExtraRoots);
     }
     let [application] = spec.applications.as_slice() else {
-        return Err(PolicyError::Applications { count: spec.applications.len() });
+        return Err(PolicyError::Applications {
+            count: spec.applications.len(),
+        });
     };
     if spec.network.is_some() {
-        return Err(PolicyError::Unsupported { what: "network access of the application".to_owned() });
+        return Err(PolicyError::Unsupported {
+            what: "network access of the application".to_owned(),
+        });
     }
     let datasets = spec
         .access_points()
         .enumerate()
         .map(|(index, point)| Dataset::of(index, point))
         .collect::<Result<Vec<_>, _>>()?;
-    let group = Builder { spec, deployment, images, datasets: &datasets };
+    let group = Builder {
+        spec,
+        deployment,
+        images,
+        datasets: &datasets,
+    };
     let mut containers = vec![group.launcher(application)?, group.identity()?];
     for dataset in &datasets {
         containers.push(group.shim(dataset)?);
@@ -81,7 +92,11 @@ pub fn build(
         &["telemetrymounts"],
     )?);
     containers.push(group.governance()?);
-    let skr_image = if deployment.insecure_virtual { "skr-agent-virtual" } else { "skr-agent" };
+    let skr_image = if deployment.insecure_virtual {
+        "skr-agent-virtual"
+    } else {
+        "skr-agent"
+    };
     containers.push(group.sidecar(&services::SKR_AGENT, skr_image, &[], &[])?);
     containers.push(group.secrets()?);
     let built = ContainerGroup {
@@ -90,7 +105,10 @@ pub fn build(
         containers,
         volumes: VOLUMES
             .iter()
-            .map(|(name, _, shared)| Volume { name: (*name).to_owned(), shared: *shared })
+            .map(|(name, _, shared)| Volume {
+                name: (*name).to_owned(),
+                shared: *shared,
+            })
             .collect(),
         insecure_virtual: deployment.insecure_virtual,
     };
@@ -124,7 +142,9 @@ fn key_vault() -> String {
 
 impl<'a> Dataset<'a> {
     fn of(index: usize, point: &'a AccessPoint) -> Result<Self, PolicyError> {
-        let unsupported = |what: String| PolicyError::Unsupported { what: format!("{} (dataset {:?})", what, point.name) };
+        let unsupported = |what: String| PolicyError::Unsupported {
+            what: format!("{} (dataset {:?})", what, point.name),
+        };
         let uid = services::shim_uid(index).ok_or(PolicyError::TooManyDatasets)?;
         let configuration = point.protection.configuration()?;
         if configuration.encryption_mode == EncryptionMode::Sse {
@@ -136,13 +156,21 @@ impl<'a> Dataset<'a> {
         ) else {
             return Err(unsupported("a dataset without keys".to_owned()));
         };
-        if access.client_id != point.identity.client_id || access.tenant_id != point.identity.tenant_id {
-            return Err(unsupported("one identity for storage and another for the vault".to_owned()));
+        if access.client_id != point.identity.client_id
+            || access.tenant_id != point.identity.tenant_id
+        {
+            return Err(unsupported(
+                "one identity for storage and another for the vault".to_owned(),
+            ));
         }
         let kek = &secrets.kek.secret.backing_resource;
         let dek = &secrets.dek.secret.backing_resource;
-        let read: KekConfiguration = serde_json::from_str(&kek.provider.configuration)
-            .map_err(|error| unsupported(format!("a key encryption key whose configuration is {error}")))?;
+        let read: KekConfiguration =
+            serde_json::from_str(&kek.provider.configuration).map_err(|error| {
+                unsupported(format!(
+                    "a key encryption key whose configuration is {error}"
+                ))
+            })?;
         if !["KeyVault", "ManagedHsm"].contains(&read.vault_kind.as_str()) {
             return Err(unsupported(format!("vault kind {:?}", read.vault_kind)));
         }
@@ -186,7 +214,9 @@ impl Builder<'_> {
     ) -> Result<Container, PolicyError> {
         let entry = self.images.image(image)?;
         if entry.name.ends_with("-virtual") && !self.deployment.insecure_virtual {
-            return Err(PolicyError::Virtual { name: entry.name.clone() });
+            return Err(PolicyError::Virtual {
+                name: entry.name.clone(),
+            });
         }
         let mut command = vec![format!("/{}", entry.name)];
         command.extend(args.iter().map(|arg| (*arg).to_owned()));
@@ -202,7 +232,10 @@ impl Builder<'_> {
         let names = ["sockets", "boot"].iter().chain(volumes);
         Ok(Container {
             name: service.name.clone().into_owned(),
-            image: ImageReference { name: entry.name.clone(), digest: entry.digest.clone() },
+            image: ImageReference {
+                name: entry.name.clone(),
+                digest: entry.digest.clone(),
+            },
             command,
             env: BTreeMap::new(),
             mounts: names.map(|name| mount(name, *name == "boot")).collect(),
@@ -210,7 +243,11 @@ impl Builder<'_> {
             group: service.uid,
             capabilities: BTreeSet::new(),
             devices: BTreeSet::new(),
-            probe: Some(ExecProbe { command: probe, period_seconds: 5, failure_threshold: 60 }),
+            probe: Some(ExecProbe {
+                command: probe,
+                period_seconds: 5,
+                failure_threshold: 60,
+            }),
             working_dir: "/".to_owned(),
         })
     }
@@ -226,24 +263,51 @@ impl Builder<'_> {
             services::OTEL_COLLECTOR,
             services::CODE_LAUNCHER,
         ];
-        for service in fixed.iter().chain(self.datasets.iter().map(|dataset| &dataset.service)) {
-            directories.push(owned(format!("{}/{}", services::SOCKET_DIR, service.name), service.uid, 0o711));
+        for service in fixed
+            .iter()
+            .chain(self.datasets.iter().map(|dataset| &dataset.service))
+        {
+            directories.push(owned(
+                format!("{}/{}", services::SOCKET_DIR, service.name),
+                service.uid,
+                0o711,
+            ));
         }
         let launcher = services::CODE_LAUNCHER.uid;
-        directories.push(owned("/mnt/telemetry/infrastructure".to_owned(), services::OTEL_COLLECTOR.uid, 0o755));
-        directories.push(owned("/mnt/telemetry/application".to_owned(), launcher, 0o755));
+        directories.push(owned(
+            "/mnt/telemetry/infrastructure".to_owned(),
+            services::OTEL_COLLECTOR.uid,
+            0o755,
+        ));
+        directories.push(owned(
+            "/mnt/telemetry/application".to_owned(),
+            launcher,
+            0o755,
+        ));
         directories.push(owned("/run/cleanroom/launcher".to_owned(), launcher, 0o755));
         for dataset in self.datasets {
             // The mount point belongs to root, who mounts; the marker's directory takes markers of every shim.
-            directories.push(owned(format!("/mnt/remote/{}", dataset.point.name), 0, 0o755));
+            directories.push(owned(
+                format!("/mnt/remote/{}", dataset.point.name),
+                0,
+                0o755,
+            ));
         }
         directories.push(owned("/mnt/volumestatus".to_owned(), 0, 0o1777));
         let encoded = BASE64_STANDARD.encode(canonical_json(&Value::from(directories)));
         let mut container = self.sidecar(
-            &Service { name: "init".into(), uid: 0 },
+            &Service {
+                name: "init".into(),
+                uid: 0,
+            },
             "init",
             &["--directories", &encoded],
-            &["remotemounts", "telemetrymounts", "volumestatusmounts", "launcher"],
+            &[
+                "remotemounts",
+                "telemetrymounts",
+                "volumestatusmounts",
+                "launcher",
+            ],
         )?;
         for mount in &mut container.mounts {
             mount.read_only = false;
@@ -274,9 +338,13 @@ impl Builder<'_> {
         let mut authority: Option<&str> = None;
         let mut identities = Vec::new();
         for identity in &self.spec.identities {
-            let Some(issuer) = federated_issuer(identity)? else { continue };
+            let Some(issuer) = federated_issuer(identity)? else {
+                continue;
+            };
             if authority.is_some_and(|other| other != issuer) {
-                return Err(PolicyError::Unsupported { what: "identities of two authorities".to_owned() });
+                return Err(PolicyError::Unsupported {
+                    what: "identities of two authorities".to_owned(),
+                });
             }
             authority = Some(issuer);
             identities.push(json!({
@@ -291,7 +359,8 @@ impl Builder<'_> {
                 },
             }));
         }
-        let args = json!({"Identities": {"ManagedIdentities": [], "ApplicationIdentities": identities}});
+        let args =
+            json!({"Identities": {"ManagedIdentities": [], "ApplicationIdentities": identities}});
         let encoded = BASE64_STANDARD.encode(canonical_json(&args));
         let mut args = vec!["--identities", encoded.as_str()];
         if let Some(authority) = authority.filter(|authority| *authority != PUBLIC_AUTHORITY) {
@@ -350,12 +419,19 @@ impl Builder<'_> {
         container.devices = BTreeSet::from(["/dev/fuse".to_owned()]);
         let account = Url::parse(&point.store.provider.url)
             .ok()
-            .and_then(|url| url.host_str().and_then(|host| host.split('.').next()).map(ToOwned::to_owned))
+            .and_then(|url| {
+                url.host_str()
+                    .and_then(|host| host.split('.').next())
+                    .map(ToOwned::to_owned)
+            })
             .unwrap_or_default();
         let variables = [
             ("AZURE_STORAGE_ACCOUNT", account),
             ("AZURE_STORAGE_ACCOUNT_CONTAINER", point.store.name.clone()),
-            ("AZURE_STORAGE_BLOB_ENDPOINT", point.store.provider.url.clone()),
+            (
+                "AZURE_STORAGE_BLOB_ENDPOINT",
+                point.store.provider.url.clone(),
+            ),
             ("ACCESS_NAME", point.name.clone()),
             ("MAA_ENDPOINT", dataset.unwrap_text("/kek/maaEndpoint")),
             ("AKV_ENDPOINT", dataset.unwrap_text("/kek/akvEndpoint")),
@@ -363,24 +439,38 @@ impl Builder<'_> {
             ("CLIENT_ID", dataset.unwrap_text("/clientId")),
             ("TENANT_ID", dataset.unwrap_text("/tenantId")),
             ("WRAPPED_DEK_SECRET", dataset.unwrap_text("/kid")),
-            ("WRAPPED_DEK_AKV_ENDPOINT", dataset.unwrap_text("/akvEndpoint")),
+            (
+                "WRAPPED_DEK_AKV_ENDPOINT",
+                dataset.unwrap_text("/akvEndpoint"),
+            ),
             ("VOLUMESTATUS_MOUNT_PATH", "/mnt/volumestatus".to_owned()),
         ];
-        container.env = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        container.env = variables
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
         Ok(container)
     }
 
     fn launcher(&self, application: &Application) -> Result<Container, PolicyError> {
-        let settings = serde_json::to_value(application).map_err(|error| PolicyError::Group { reason: error.to_string() })?;
+        let settings = serde_json::to_value(application).map_err(|error| PolicyError::Group {
+            reason: error.to_string(),
+        })?;
         let encoded = BASE64_STANDARD.encode(canonical_json(&settings));
         let mut args: Vec<String> = ["--profile", "job", "--application-name", &application.name]
             .iter()
             .map(|arg| (*arg).to_owned())
             .collect();
         args.extend(["--application-base-64".to_owned(), encoded]);
-        args.extend(["--contract-id".to_owned(), self.deployment.contract_id.clone()]);
+        args.extend([
+            "--contract-id".to_owned(),
+            self.deployment.contract_id.clone(),
+        ]);
         for dataset in self.datasets {
-            args.extend(["--shim".to_owned(), format!("{}={}", dataset.point.name, dataset.service.uid)]);
+            args.extend([
+                "--shim".to_owned(),
+                format!("{}={}", dataset.point.name, dataset.service.uid),
+            ]);
         }
         let has = |sink: &str| self.spec.datasinks.iter().any(|point| point.name == sink);
         if has(LOGS_SINK) {
@@ -403,7 +493,16 @@ impl Builder<'_> {
         container.user = 0;
         container.group = 0;
         container.capabilities = capabilities(&[
-            "CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "MKNOD", "NET_ADMIN", "SETGID", "SETPCAP", "SETUID", "SYS_ADMIN",
+            "CHOWN",
+            "DAC_OVERRIDE",
+            "FOWNER",
+            "KILL",
+            "MKNOD",
+            "NET_ADMIN",
+            "SETGID",
+            "SETPCAP",
+            "SETUID",
+            "SYS_ADMIN",
             "SYS_CHROOT",
         ]);
         Ok(container)
@@ -416,20 +515,34 @@ impl Builder<'_> {
         struct Sandbox {
             limits: String,
         }
-        let Some(sandbox) = self.spec.sandbox.as_ref().filter(|sandbox| !sandbox.configuration.is_empty()) else {
+        let Some(sandbox) = self
+            .spec
+            .sandbox
+            .as_ref()
+            .filter(|sandbox| !sandbox.configuration.is_empty())
+        else {
             return Ok(false);
         };
         match serde_json::from_str::<Sandbox>(&sandbox.configuration) {
             Ok(Sandbox { limits }) if limits == "best-effort" => Ok(true),
             Ok(Sandbox { limits }) if limits == "enforced" => Ok(false),
-            _ => Err(PolicyError::Unsupported { what: format!("sandbox configuration {:?}", sandbox.configuration) }),
+            _ => Err(PolicyError::Unsupported {
+                what: format!("sandbox configuration {:?}", sandbox.configuration),
+            }),
         }
     }
 }
 
 fn mount(volume: &str, read_only: bool) -> Mount {
-    let path = VOLUMES.iter().find(|(name, _, _)| *name == volume).map_or("", |(_, path, _)| path);
-    Mount { volume: volume.to_owned(), path: path.to_owned(), read_only }
+    let path = VOLUMES
+        .iter()
+        .find(|(name, _, _)| *name == volume)
+        .map_or("", |(_, path, _)| path);
+    Mount {
+        volume: volume.to_owned(),
+        path: path.to_owned(),
+        read_only,
+    }
 }
 
 fn capabilities(names: &[&str]) -> BTreeSet<String> {
@@ -441,8 +554,8 @@ fn federated_issuer(identity: &Identity) -> Result<Option<&str>, PolicyError> {
     match &identity.token_issuer {
         TokenIssuer::AttestationBasedTokenIssuer { .. } => Ok(None),
         TokenIssuer::FederatedIdentityBasedTokenIssuer { issuer, .. } => Ok(Some(&issuer.url)),
-        TokenIssuer::SecretBasedTokenIssuer { .. } => {
-            Err(PolicyError::Unsupported { what: format!("identity {:?} by a secret", identity.name) })
-        }
+        TokenIssuer::SecretBasedTokenIssuer { .. } => Err(PolicyError::Unsupported {
+            what: format!("identity {:?} by a secret", identity.name),
+        }),
     }
 }

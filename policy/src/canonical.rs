@@ -46,6 +46,9 @@ mod tests {
     #[test]
     fn members_are_sorted_at_every_depth_and_nothing_is_padded() {
         let value = json!({"b": [1, {"d": null, "c": "x\n"}], "a": true});
-        assert_eq!(canonical_json(&value), r#"{"a":true,"b":[1,{"c":"x\n","d":null}]}"#);
+        assert_eq!(
+            canonical_json(&value),
+            r#"{"a":true,"b":[1,{"c":"x\n","d":null}]}"#
+        );
     }
 }

@@ -70,7 +70,9 @@ pub enum PolicyError {
         actual: String,
     },
     /// Two containers have one volume at two places, which one file system cannot show.
-    #[error("volume {volume:?} is mounted at {first} and at {second}; processes of one machine share their paths")]
+    #[error(
+        "volume {volume:?} is mounted at {first} and at {second}; processes of one machine share their paths"
+    )]
     TwoPlaces {
         /// The volume.
         volume: String,

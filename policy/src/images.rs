@@ -41,10 +41,15 @@ impl ImageManifest {
             reason,
         };
         let text = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
-        let manifest: Self = serde_json::from_slice(&text).map_err(|error| refused(error.to_string()))?;
+        let manifest: Self =
+            serde_json::from_slice(&text).map_err(|error| refused(error.to_string()))?;
         for entry in &manifest.0 {
             let hex = entry.digest.strip_prefix("sha256:").unwrap_or_default();
-            if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase()) {
+            if hex.len() != 64
+                || !hex
+                    .bytes()
+                    .all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase())
+            {
                 return Err(refused(format!("{:?} is no digest", entry.digest)));
             }
         }
@@ -59,7 +64,9 @@ impl ImageManifest {
         self.0
             .iter()
             .find(|entry| entry.name == name)
-            .ok_or_else(|| PolicyError::NoImage { name: name.to_owned() })
+            .ok_or_else(|| PolicyError::NoImage {
+                name: name.to_owned(),
+            })
     }
 
     /// The entry of a digest.
@@ -75,7 +82,9 @@ impl ImageEntry {
     /// There is none, or it is another program.
     pub fn verified_executable(&self) -> Result<PathBuf, PolicyError> {
         let (Some(path), Some(expected)) = (&self.executable, &self.executable_sha256) else {
-            return Err(PolicyError::NoImage { name: self.name.clone() });
+            return Err(PolicyError::NoImage {
+                name: self.name.clone(),
+            });
         };
         let unreadable = |error: std::io::Error| PolicyError::Images {
             path: path.clone(),

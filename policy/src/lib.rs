@@ -14,7 +14,5 @@ mod images;
 pub use build::{Deployment, build};
 pub use canonical::canonical_json;
 pub use error::PolicyError;
-pub use group::{
-    Container, ContainerGroup, ExecProbe, HostData, ImageReference, Mount, Volume,
-};
+pub use group::{Container, ContainerGroup, ExecProbe, HostData, ImageReference, Mount, Volume};
 pub use images::{ImageEntry, ImageManifest};

@@ -52,9 +52,12 @@ pub struct LocalVolume {
 /// An image has no executable here or another one, or a volume has two places.
 pub fn local(group: &ContainerGroup, images: &ImageManifest) -> Result<LocalPlan, PolicyError> {
     let process = |container: &Container| -> Result<LocalProcess, PolicyError> {
-        let image = images
-            .by_digest(&container.image.digest)
-            .ok_or_else(|| PolicyError::NoImage { name: container.image.name.clone() })?;
+        let image =
+            images
+                .by_digest(&container.image.digest)
+                .ok_or_else(|| PolicyError::NoImage {
+                    name: container.image.name.clone(),
+                })?;
         Ok(LocalProcess {
             name: container.name.clone(),
             executable: image.verified_executable()?,
@@ -66,8 +69,16 @@ pub fn local(group: &ContainerGroup, images: &ImageManifest) -> Result<LocalPlan
         })
     };
     Ok(LocalPlan {
-        init: group.init_containers.iter().map(process).collect::<Result<_, _>>()?,
-        containers: group.containers.iter().map(process).collect::<Result<_, _>>()?,
+        init: group
+            .init_containers
+            .iter()
+            .map(process)
+            .collect::<Result<_, _>>()?,
+        containers: group
+            .containers
+            .iter()
+            .map(process)
+            .collect::<Result<_, _>>()?,
         volumes: volumes(group)?,
     })
 }

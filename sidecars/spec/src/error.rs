@@ -15,7 +15,11 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(code: &'static str, path: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        code: &'static str,
+        path: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
             code,
             path: path.into(),
@@ -60,7 +64,9 @@ impl SpecError {
     /// Every single problem, for output as a list.
     pub fn problems(&self) -> &[Problem] {
         match self {
-            Self::UnknownKeys(problems) | Self::Conflicts(problems) | Self::Invalid(problems) => problems,
+            Self::UnknownKeys(problems) | Self::Conflicts(problems) | Self::Invalid(problems) => {
+                problems
+            }
             Self::Unreadable { .. } | Self::Configuration { .. } => &[],
         }
     }

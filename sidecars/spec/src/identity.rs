@@ -18,7 +18,11 @@ pub struct Identity {
 
 /// Where an identity's tokens come from.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(tag = "issuerType", rename_all_fields = "camelCase", deny_unknown_fields)]
+#[serde(
+    tag = "issuerType",
+    rename_all_fields = "camelCase",
+    deny_unknown_fields
+)]
 pub enum TokenIssuer {
     /// Attestation evidence buys an ID token (CGS).
     AttestationBasedTokenIssuer {

@@ -25,12 +25,13 @@ pub use error::{Problem, SpecError};
 pub use identity::{Identity, TokenIssuer};
 pub use merge::merge;
 pub use protection::{
-    CleanroomSecret, EncryptionMode, EncryptionSecret, EncryptionSecrets, Format, PrivacyProxySettings,
-    ProtectionConfiguration, ProxyMode, ProxyType, SecretType,
+    CleanroomSecret, EncryptionMode, EncryptionSecret, EncryptionSecrets, Format,
+    PrivacyProxySettings, ProtectionConfiguration, ProxyMode, ProxyType, SecretType,
 };
 pub use settings::{
     AllowedAddress, ApplicationTelemetry, DirectionSettings, DnsSettings, Document, DocumentType,
     GovernanceService, GovernanceSettings, HttpSettings, InfrastructureTelemetry, InlinePolicy,
-    NetworkSettings, Policy, PolicySource, SandboxSettings, SandboxType, TcpOutbound, TcpSettings, Telemetry,
+    NetworkSettings, Policy, PolicySource, SandboxSettings, SandboxType, TcpOutbound, TcpSettings,
+    Telemetry,
 };
 pub use specification::Specification;

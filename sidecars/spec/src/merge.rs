@@ -31,8 +31,17 @@ fn join(left: &mut Value, right: Value, path: &str, conflicts: &mut Vec<Problem>
         (left @ Value::Null, right) => *left = right,
         (Value::Object(left), Value::Object(right)) => {
             for (key, value) in right {
-                let place = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                join(left.entry(key).or_insert(Value::Null), value, &place, conflicts);
+                let place = if path.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{path}.{key}")
+                };
+                join(
+                    left.entry(key).or_insert(Value::Null),
+                    value,
+                    &place,
+                    conflicts,
+                );
             }
         }
         (Value::Array(left), Value::Array(right)) => {
@@ -52,7 +61,9 @@ fn join(left: &mut Value, right: Value, path: &str, conflicts: &mut Vec<Problem>
 fn join_item(list: &mut Vec<Value>, item: Value, path: &str, conflicts: &mut Vec<Problem>) {
     let name = item.get("name").and_then(Value::as_str);
     let same = name.and_then(|name| {
-        let other = list.iter().find(|other| other.get("name").and_then(Value::as_str) == Some(name));
+        let other = list
+            .iter()
+            .find(|other| other.get("name").and_then(Value::as_str) == Some(name));
         other.map(|other| (name.to_owned(), other))
     });
     match same {
@@ -71,7 +82,10 @@ fn differences(left: &Value, right: &Value, path: &str, conflicts: &mut Vec<Prob
         (Value::Object(a), Value::Object(b)) => {
             let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
             for key in keys {
-                let (a, b) = (a.get(key).unwrap_or(&Value::Null), b.get(key).unwrap_or(&Value::Null));
+                let (a, b) = (
+                    a.get(key).unwrap_or(&Value::Null),
+                    b.get(key).unwrap_or(&Value::Null),
+                );
                 differences(a, b, &format!("{path}.{key}"), conflicts);
             }
         }

@@ -150,7 +150,11 @@ pub struct ProtectionConfiguration {
     #[serde(rename = "format", default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
     /// Lower hex of HMAC-SHA-256 over the manifest's tree head, keyed from the data key; pins a source's content.
-    #[serde(rename = "manifestHmac", default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "manifestHmac",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     pub manifest_hmac: Option<String>,
 }
 
@@ -187,8 +191,8 @@ impl PrivacyProxySettings {
     /// [`SpecError::Configuration`]: not JSON, an unknown member, or a format without client-side encryption.
     pub fn configuration(&self) -> Result<ProtectionConfiguration, SpecError> {
         let refused = |reason: String| SpecError::Configuration { reason };
-        let read: ProtectionConfiguration =
-            serde_json::from_str(&self.configuration).map_err(|error| refused(error.to_string()))?;
+        let read: ProtectionConfiguration = serde_json::from_str(&self.configuration)
+            .map_err(|error| refused(error.to_string()))?;
         if read.key_type != "KEK" {
             return Err(refused(format!("KeyType {:?} is not KEK", read.key_type)));
         }

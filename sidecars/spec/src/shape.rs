@@ -34,10 +34,19 @@ fn specification() -> Keys {
     ]
 }
 fn sandbox() -> Keys {
-    &[("sandboxType", Any), ("privacyPolicy", Object(policy)), ("configuration", Any)]
+    &[
+        ("sandboxType", Any),
+        ("privacyPolicy", Object(policy)),
+        ("configuration", Any),
+    ]
 }
 fn identity() -> Keys {
-    &[("name", Any), ("clientId", Any), ("tenantId", Any), ("tokenIssuer", Object(token_issuer))]
+    &[
+        ("name", Any),
+        ("clientId", Any),
+        ("tenantId", Any),
+        ("tokenIssuer", Object(token_issuer)),
+    ]
 }
 fn token_issuer() -> Keys {
     &[
@@ -52,7 +61,12 @@ fn endpoint() -> Keys {
     &[("protocol", Any), ("url", Any), ("configuration", Any)]
 }
 fn resource() -> Keys {
-    &[("name", Any), ("type", Any), ("id", Any), ("provider", Object(endpoint))]
+    &[
+        ("name", Any),
+        ("type", Any),
+        ("id", Any),
+        ("provider", Object(endpoint)),
+    ]
 }
 fn secret() -> Keys {
     &[("secretType", Any), ("backingResource", Object(resource))]
@@ -78,7 +92,10 @@ fn protection() -> Keys {
     ]
 }
 fn encryption_secrets() -> Keys {
-    &[("dek", Object(encryption_secret)), ("kek", Object(encryption_secret))]
+    &[
+        ("dek", Object(encryption_secret)),
+        ("kek", Object(encryption_secret)),
+    ]
 }
 fn encryption_secret() -> Keys {
     &[("name", Any), ("secret", Object(secret))]
@@ -132,10 +149,17 @@ fn requests() -> Keys {
     &[("cpu", Any), ("memoryInGB", Any)]
 }
 fn network() -> Keys {
-    &[("http", Object(http)), ("tcp", Object(tcp)), ("dns", Object(dns))]
+    &[
+        ("http", Object(http)),
+        ("tcp", Object(tcp)),
+        ("dns", Object(dns)),
+    ]
 }
 fn http() -> Keys {
-    &[("inbound", Object(direction)), ("outbound", Object(direction))]
+    &[
+        ("inbound", Object(direction)),
+        ("outbound", Object(direction)),
+    ]
 }
 fn direction() -> Keys {
     &[("enabled", Any), ("policy", Object(protection))]
@@ -160,7 +184,12 @@ fn governance() -> Keys {
     ]
 }
 fn service() -> Keys {
-    &[("url", Any), ("method", Any), ("validResponses", Any), ("identity", Object(identity))]
+    &[
+        ("url", Any),
+        ("method", Any),
+        ("validResponses", Any),
+        ("identity", Object(identity)),
+    ]
 }
 fn telemetry() -> Keys {
     &[
@@ -201,10 +230,16 @@ fn walk(value: &Value, shape: Shape, path: &str, depth: usize, problems: &mut Ve
         (Object(keys), Value::Object(members)) => {
             let keys = keys();
             for (name, member) in members {
-                let place = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                let place = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
                 match keys.iter().find(|(known, _)| known == name) {
                     Some((_, shape)) => walk(member, *shape, &place, depth + 1, problems),
-                    None => problems.push(Problem::new("CR-SPEC-0011", place, suggestion(name, keys))),
+                    None => {
+                        problems.push(Problem::new("CR-SPEC-0011", place, suggestion(name, keys)))
+                    }
                 }
             }
         }
@@ -214,7 +249,13 @@ fn walk(value: &Value, shape: Shape, path: &str, depth: usize, problems: &mut Ve
                     Some(name) => name.to_owned(),
                     None => index.to_string(),
                 };
-                walk(item, Object(keys), &format!("{path}[{label}]"), depth + 1, problems);
+                walk(
+                    item,
+                    Object(keys),
+                    &format!("{path}[{label}]"),
+                    depth + 1,
+                    problems,
+                );
             }
         }
         // A wrong type is the deserializer's to report.

@@ -2,8 +2,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    AccessPoint, AccessPointType, Application, GovernanceSettings, Identity, NetworkSettings, SandboxSettings,
-    SpecError, shape,
+    AccessPoint, AccessPointType, Application, GovernanceSettings, Identity, NetworkSettings,
+    SandboxSettings, SpecError, shape,
 };
 
 /// A clean room: who takes part, which data, which code, which network.
@@ -103,7 +103,9 @@ impl Specification {
 
     /// Adds or replaces an application by name.
     pub fn put_application(&mut self, application: Application) {
-        put(&mut self.applications, application, |application| &application.name);
+        put(&mut self.applications, application, |application| {
+            &application.name
+        });
     }
 }
 

@@ -3,13 +3,23 @@ use std::path::{Component, Path};
 
 use url::Url;
 
-use crate::{AccessPoint, AccessPointType, Application, Identity, Problem, SpecError, Specification, TokenIssuer};
+use crate::{
+    AccessPoint, AccessPointType, Application, Identity, Problem, SpecError, Specification,
+    TokenIssuer,
+};
 
 /// Access names become directories, socket names and blob paths.
 const MAX_NAME: usize = 63;
 /// Names that have a meaning of their own inside a group.
 const RESERVED: [&str; 8] = [
-    "skr-agent", "secrets", "identity", "governance", "otel-collector", "code-launcher", "proxy", "init",
+    "skr-agent",
+    "secrets",
+    "identity",
+    "governance",
+    "otel-collector",
+    "code-launcher",
+    "proxy",
+    "init",
 ];
 /// Where an application may not mount data: the runtime's own places.
 const FORBIDDEN_MOUNTS: [&str; 6] = ["/", "/proc", "/sys", "/dev", "/run", "/tmp"];
@@ -21,8 +31,18 @@ impl Specification {
     /// [`SpecError::Invalid`] with the whole list.
     pub fn validate(&self) -> Result<(), SpecError> {
         let mut report = Report::default();
-        report.names("identities", self.identities.iter().map(|identity| identity.name.as_str()));
-        report.names("applications", self.applications.iter().map(|application| application.name.as_str()));
+        report.names(
+            "identities",
+            self.identities
+                .iter()
+                .map(|identity| identity.name.as_str()),
+        );
+        report.names(
+            "applications",
+            self.applications
+                .iter()
+                .map(|application| application.name.as_str()),
+        );
         report.names(
             "datasources/datasinks",
             self.access_points().map(|point| point.name.as_str()),
@@ -64,7 +84,11 @@ impl Report {
         let mut seen = BTreeSet::new();
         for name in names {
             if !seen.insert(name) {
-                self.add("CR-SPEC-0020", format!("{list}[{name}]"), "the name is used twice");
+                self.add(
+                    "CR-SPEC-0020",
+                    format!("{list}[{name}]"),
+                    "the name is used twice",
+                );
             }
         }
     }
@@ -77,16 +101,25 @@ impl Report {
             self.add(
                 "CR-SPEC-0021",
                 path,
-                format!("{name:?} is no name: lower case letters, digits and '-', at most {MAX_NAME}"),
+                format!(
+                    "{name:?} is no name: lower case letters, digits and '-', at most {MAX_NAME}"
+                ),
             );
         } else if RESERVED.contains(&name) {
-            self.add("CR-SPEC-0021", path, format!("{name:?} is the name of a sidecar"));
+            self.add(
+                "CR-SPEC-0021",
+                path,
+                format!("{name:?} is the name of a sidecar"),
+            );
         }
     }
 
     fn url(&mut self, path: String, url: &str) {
         let usable = Url::parse(url).is_ok_and(|url| {
-            url.scheme() == "https" && url.host_str().is_some() && url.username().is_empty() && url.query().is_none()
+            url.scheme() == "https"
+                && url.host_str().is_some()
+                && url.username().is_empty()
+                && url.query().is_none()
         });
         if !usable {
             self.add("CR-SPEC-0022", path, format!("{url:?} is no https URL"));
@@ -95,19 +128,33 @@ impl Report {
 
     fn identity(&mut self, identity: &Identity) {
         let path = format!("identities[{}]", identity.name);
-        if matches!(identity.token_issuer, TokenIssuer::AttestationBasedTokenIssuer { .. }) {
+        if matches!(
+            identity.token_issuer,
+            TokenIssuer::AttestationBasedTokenIssuer { .. }
+        ) {
             return;
         }
-        for (member, id) in [("clientId", &identity.client_id), ("tenantId", &identity.tenant_id)] {
+        for (member, id) in [
+            ("clientId", &identity.client_id),
+            ("tenantId", &identity.tenant_id),
+        ] {
             let uuid = id.len() == 36 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
             if !uuid {
-                self.add("CR-SPEC-0023", format!("{path}.{member}"), format!("{id:?} is no UUID"));
+                self.add(
+                    "CR-SPEC-0023",
+                    format!("{path}.{member}"),
+                    format!("{id:?} is no UUID"),
+                );
             }
         }
     }
 
     fn known_identity(&mut self, spec: &Specification, path: String, identity: &Identity) {
-        match spec.identities.iter().find(|known| known.name == identity.name) {
+        match spec
+            .identities
+            .iter()
+            .find(|known| known.name == identity.name)
+        {
             None => self.add(
                 "CR-SPEC-0024",
                 path,
@@ -116,25 +163,49 @@ impl Report {
             Some(known) if known != identity => self.add(
                 "CR-SPEC-0025",
                 path,
-                format!("a stale copy of identity {:?}: add the dataset again", identity.name),
+                format!(
+                    "a stale copy of identity {:?}: add the dataset again",
+                    identity.name
+                ),
             ),
             Some(_) => {}
         }
     }
 
-    fn access_point(&mut self, spec: &Specification, list: &str, kind: AccessPointType, point: &AccessPoint) {
+    fn access_point(
+        &mut self,
+        spec: &Specification,
+        list: &str,
+        kind: AccessPointType,
+        point: &AccessPoint,
+    ) {
         let path = format!("{list}[{}]", point.name);
         self.name(&format!("{path}.name"), &point.name);
         if point.kind != kind {
-            self.add("CR-SPEC-0026", format!("{path}.type"), "sources are read-only, sinks read-write");
+            self.add(
+                "CR-SPEC-0026",
+                format!("{path}.type"),
+                "sources are read-only, sinks read-write",
+            );
         }
-        self.url(format!("{path}.store.provider.url"), &point.store.provider.url);
+        self.url(
+            format!("{path}.store.provider.url"),
+            &point.store.provider.url,
+        );
         self.known_identity(spec, format!("{path}.identity"), &point.identity);
         if let Err(error) = point.protection.configuration() {
-            self.add("CR-SPEC-0005", format!("{path}.protection.configuration"), error.to_string());
+            self.add(
+                "CR-SPEC-0005",
+                format!("{path}.protection.configuration"),
+                error.to_string(),
+            );
         }
         match &point.protection.encryption_secrets {
-            None => self.add("CR-SPEC-0027", format!("{path}.protection.encryptionSecrets"), "missing"),
+            None => self.add(
+                "CR-SPEC-0027",
+                format!("{path}.protection.encryptionSecrets"),
+                "missing",
+            ),
             Some(secrets) => {
                 for (name, secret) in [("dek", &secrets.dek), ("kek", &secrets.kek)] {
                     self.url(
@@ -179,8 +250,16 @@ impl Report {
             for (name, target) in wanted {
                 let place = format!("{path}.{member}[{name}]");
                 if !known.iter().any(|point| point.name == *name) {
-                    let code = if member == "datasources" { "CR-SPEC-0029" } else { "CR-SPEC-0030" };
-                    self.add(code, place.clone(), format!("there is no {member} entry {name:?}"));
+                    let code = if member == "datasources" {
+                        "CR-SPEC-0029"
+                    } else {
+                        "CR-SPEC-0030"
+                    };
+                    self.add(
+                        code,
+                        place.clone(),
+                        format!("there is no {member} entry {name:?}"),
+                    );
                 }
                 self.mount(place, target, &mut targets);
             }
@@ -195,7 +274,10 @@ impl Report {
             }
         }
         let requests = application.runtime_settings.resource.requests;
-        for (member, value, most) in [("cpu", requests.cpu, 64.0), ("memoryInGB", requests.memory_in_gb, 512.0)] {
+        for (member, value, most) in [
+            ("cpu", requests.cpu, 64.0),
+            ("memoryInGB", requests.memory_in_gb, 512.0),
+        ] {
             if !(value > 0.0 && value <= most) {
                 self.add(
                     "CR-SPEC-0032",
@@ -216,16 +298,28 @@ impl Report {
         }
     }
 
-    fn mount<'a>(&mut self, place: String, target: &'a str, targets: &mut BTreeMap<&'a str, String>) {
+    fn mount<'a>(
+        &mut self,
+        place: String,
+        target: &'a str,
+        targets: &mut BTreeMap<&'a str, String>,
+    ) {
         let path = Path::new(target);
         let plain = path.is_absolute()
-            && path.components().skip(1).all(|part| matches!(part, Component::Normal(_)))
+            && path
+                .components()
+                .skip(1)
+                .all(|part| matches!(part, Component::Normal(_)))
             && !target.ends_with('/');
         let forbidden = FORBIDDEN_MOUNTS
             .iter()
             .any(|own| *own == target || (*own != "/" && path.starts_with(own)));
         if !plain || forbidden {
-            self.add("CR-SPEC-0034", place, format!("{target:?} is no place for data"));
+            self.add(
+                "CR-SPEC-0034",
+                place,
+                format!("{target:?} is no place for data"),
+            );
             return;
         }
         for (other, owner) in targets.iter() {
@@ -241,7 +335,11 @@ impl Report {
     }
 
     fn telemetry(&mut self, spec: &Specification) {
-        let Some(telemetry) = spec.governance.as_ref().and_then(|governance| governance.telemetry.as_ref()) else {
+        let Some(telemetry) = spec
+            .governance
+            .as_ref()
+            .and_then(|governance| governance.telemetry.as_ref())
+        else {
             return;
         };
         let mut sinks = Vec::new();
@@ -258,7 +356,10 @@ impl Report {
                 self.add(
                     "CR-SPEC-0036",
                     format!("governance.telemetry.{member}"),
-                    format!("{:?} is not among the datasinks, or differs there", sink.name),
+                    format!(
+                        "{:?} is not among the datasinks, or differs there",
+                        sink.name
+                    ),
                 );
             }
         }
@@ -266,9 +367,13 @@ impl Report {
 }
 
 fn by_digest(reference: &str) -> bool {
-    reference.rsplit_once("@sha256:").is_some_and(|(repository, digest)| {
-        repository.contains('/')
-            && digest.len() == 64
-            && digest.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    })
+    reference
+        .rsplit_once("@sha256:")
+        .is_some_and(|(repository, digest)| {
+            repository.contains('/')
+                && digest.len() == 64
+                && digest
+                    .bytes()
+                    .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        })
 }
