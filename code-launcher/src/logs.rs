@@ -1,0 +1,141 @@
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::Mutex;
+
+/// Longest text of one line; a longer one comes as several partial lines.
+const LONGEST: usize = 16 << 10;
+
+/// Standard output and error of an application in the CRI log format: `<time> <stream> <F|P> <text>`.
+#[derive(Debug)]
+pub struct CriLog {
+    path: PathBuf,
+    file: File,
+    written: u64,
+    limit: u64,
+}
+
+impl CriLog {
+    /// Opens a log that keeps at most `limit` bytes in each of two files: the newest, and `<path>.1` before it.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn open(path: PathBuf, limit: u64) -> io::Result<Self> {
+        let file = OpenOptions::new().append(true).create(true).open(&path)?;
+        let written = file.metadata()?.len();
+        Ok(Self {
+            path,
+            file,
+            written,
+            limit,
+        })
+    }
+
+    fn line(&mut self, stream: &str, full: bool, text: &[u8]) -> io::Result<()> {
+        let time = OffsetDateTime::now_utc()
+            .format(&Rfc3339)
+            .map_err(io::Error::other)?;
+        let mut line = format!("{time} {stream} {} ", if full { 'F' } else { 'P' }).into_bytes();
+        line.extend_from_slice(text);
+        line.push(b'\n');
+        if self.written + line.len() as u64 > self.limit && self.written > 0 {
+            let mut old = self.path.clone().into_os_string();
+            old.push(".1");
+            std::fs::rename(&self.path, old)?;
+            self.file = OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(&self.path)?;
+            self.written = 0;
+        }
+        self.file.write_all(&line)?;
+        self.written += line.len() as u64;
+        Ok(())
+    }
+}
+
+/// Copies one stream of the application until it ends.
+pub(crate) async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    stream: &str,
+    log: &Mutex<CriLog>,
+) -> io::Result<()> {
+    let mut line = Vec::new();
+    let mut chunk = vec![0; 8 << 10];
+    loop {
+        let count = from.read(&mut chunk).await?;
+        let read = chunk.get(..count).unwrap_or_default();
+        for byte in read {
+            match byte {
+                b'\n' => {
+                    log.lock().await.line(stream, true, &line)?;
+                    line.clear();
+                }
+                byte => line.push(*byte),
+            }
+            if line.len() == LONGEST {
+                log.lock().await.line(stream, false, &line)?;
+                line.clear();
+            }
+        }
+        if count == 0 {
+            if !line.is_empty() {
+                log.lock().await.line(stream, true, &line)?;
+            }
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn logged(input: &[u8], limit: u64) -> (tempfile::TempDir, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.log");
+        let log = Mutex::new(CriLog::open(path.clone(), limit).unwrap());
+        copy(input, "stdout", &log).await.unwrap();
+        let text = std::fs::read_to_string(path).unwrap();
+        (folder, text)
+    }
+
+    #[tokio::test]
+    async fn lines_are_stamped_and_the_last_needs_no_newline() {
+        let (_folder, text) = logged(b"one\n\ntwo", 1 << 20).await;
+        let rest: Vec<&str> = text
+            .lines()
+            .map(|line| line.split_once(' ').unwrap().1)
+            .collect();
+        assert_eq!(rest, ["stdout F one", "stdout F ", "stdout F two"]);
+        for line in text.lines() {
+            OffsetDateTime::parse(line.split(' ').next().unwrap(), &Rfc3339).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_line_comes_in_parts_that_join_again() {
+        let long = vec![b'x'; LONGEST + 5];
+        let (_folder, text) = logged(&[&long[..], b"\n"].concat(), 1 << 20).await;
+        let parts: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| line.splitn(4, ' ').collect())
+            .collect();
+        assert_eq!((parts[0][2], parts[0][3].len()), ("P", LONGEST));
+        assert_eq!((parts[1][2], parts[1][3].len()), ("F", 5));
+    }
+
+    #[tokio::test]
+    async fn a_flood_stays_within_two_files() {
+        let input = b"a line of some length\n".repeat(1000);
+        let (folder, text) = logged(&input, 4096).await;
+        assert!(text.len() <= 4096);
+        let old = std::fs::metadata(folder.path().join("app.log.1")).unwrap();
+        assert!(old.len() <= 4096);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+}
