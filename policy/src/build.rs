@@ -4,18 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use cleanroom_spec::{
-    AccessPoint, AccessPointType, Application, EncryptionMode, Format, Identity, Specification,
-    TokenIssuer,
-};
-use serde::Deserialize;
+use cleanroom_spec::{AccessPointType, Application, Format, Specification};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use sidecar_http::services::{self, Service};
 use url::Url;
 
+use crate::dataset::Dataset;
 use crate::{
     Container, ContainerGroup, ExecProbe, ImageManifest, ImageReference, Mount, PolicyError,
-    Volume, canonical_json,
+    Volume, canonical_json, supported,
 };
 
 /// What a deployment adds to the contract.
@@ -41,8 +39,6 @@ const VOLUMES: [(&str, &str, bool); 6] = [
     ("volumestatusmounts", "/mnt/volumestatus", false),
     ("launcher", "/run/cleanroom/launcher", false),
 ];
-const LOGS_SINK: &str = "application-telemetry";
-const TELEMETRY_SINK: &str = "infrastructure-telemetry";
 /// What the 4.0.0 tools write where the public authority is meant.
 const PUBLIC_AUTHORITY: &str = "https://AzureAD";
 
@@ -60,16 +56,7 @@ pub fn build(
     if deployment.extra_roots_pem.is_some() && !deployment.insecure_virtual {
         return Err(PolicyError::ExtraRoots);
     }
-    let [application] = spec.applications.as_slice() else {
-        return Err(PolicyError::Applications {
-            count: spec.applications.len(),
-        });
-    };
-    if spec.network.is_some() {
-        return Err(PolicyError::Unsupported {
-            what: "network access of the application".to_owned(),
-        });
-    }
+    let application = supported::application(spec)?;
     let datasets = spec
         .access_points()
         .enumerate()
@@ -101,6 +88,7 @@ pub fn build(
     containers.push(group.secrets()?);
     let built = ContainerGroup {
         contract_id: deployment.contract_id.clone(),
+        specification_sha256: specification_sha256(spec)?,
         init_containers: vec![group.init()?],
         containers,
         volumes: VOLUMES
@@ -114,86 +102,6 @@ pub fn build(
     };
     built.host_data()?;
     Ok(built)
-}
-
-/// An access point with its user and everything its shim and its grant need, said once.
-struct Dataset<'a> {
-    point: &'a AccessPoint,
-    service: Service,
-    mode: EncryptionMode,
-    format: Option<Format>,
-    /// `POST /secrets/unwrap` of the shim, and what the grant allows: the same value.
-    unwrap: Value,
-    vault_kind: String,
-}
-
-/// `configuration` of a key encryption key's provider.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KekConfiguration {
-    authority: String,
-    #[serde(rename = "vaultKind", default = "key_vault")]
-    vault_kind: String,
-}
-
-fn key_vault() -> String {
-    "KeyVault".to_owned()
-}
-
-impl<'a> Dataset<'a> {
-    fn of(index: usize, point: &'a AccessPoint) -> Result<Self, PolicyError> {
-        let unsupported = |what: String| PolicyError::Unsupported {
-            what: format!("{} (dataset {:?})", what, point.name),
-        };
-        let uid = services::shim_uid(index).ok_or(PolicyError::TooManyDatasets)?;
-        let configuration = point.protection.configuration()?;
-        if configuration.encryption_mode == EncryptionMode::Sse {
-            return Err(unsupported("encryption mode SSE".to_owned()));
-        }
-        let (Some(secrets), Some(access)) = (
-            &point.protection.encryption_secrets,
-            &point.protection.encryption_secret_access_identity,
-        ) else {
-            return Err(unsupported("a dataset without keys".to_owned()));
-        };
-        if access.client_id != point.identity.client_id
-            || access.tenant_id != point.identity.tenant_id
-        {
-            return Err(unsupported(
-                "one identity for storage and another for the vault".to_owned(),
-            ));
-        }
-        let kek = &secrets.kek.secret.backing_resource;
-        let dek = &secrets.dek.secret.backing_resource;
-        let read: KekConfiguration =
-            serde_json::from_str(&kek.provider.configuration).map_err(|error| {
-                unsupported(format!(
-                    "a key encryption key whose configuration is {error}"
-                ))
-            })?;
-        if !["KeyVault", "ManagedHsm"].contains(&read.vault_kind.as_str()) {
-            return Err(unsupported(format!("vault kind {:?}", read.vault_kind)));
-        }
-        Ok(Self {
-            point,
-            service: services::shim(&point.name, uid),
-            mode: configuration.encryption_mode,
-            format: configuration.format,
-            unwrap: json!({
-                "clientId": access.client_id,
-                "tenantId": access.tenant_id,
-                "kid": dek.name,
-                "akvEndpoint": dek.provider.url,
-                "kek": {"kid": kek.name, "akvEndpoint": kek.provider.url, "maaEndpoint": read.authority},
-            }),
-            vault_kind: read.vault_kind,
-        })
-    }
-
-    fn unwrap_text(&self, pointer: &str) -> String {
-        let value = self.unwrap.pointer(pointer).and_then(Value::as_str);
-        value.unwrap_or_default().to_owned()
-    }
 }
 
 struct Builder<'a> {
@@ -301,7 +209,7 @@ impl Builder<'_> {
                 uid: 0,
             },
             "init",
-            &["--directories", &encoded],
+            &["--directories", &encoded, "--boot-dir", services::BOOT_DIR],
             &[
                 "remotemounts",
                 "telemetrymounts",
@@ -326,7 +234,7 @@ impl Builder<'_> {
                     "access": dataset.point.name,
                     "uid": dataset.service.uid,
                     "request": dataset.unwrap,
-                    "kekVaultKind": dataset.vault_kind,
+                    "kekVaultKind": dataset.vault_kind.as_str(),
                 })
             })
             .collect();
@@ -338,7 +246,7 @@ impl Builder<'_> {
         let mut authority: Option<&str> = None;
         let mut identities = Vec::new();
         for identity in &self.spec.identities {
-            let Some(issuer) = federated_issuer(identity)? else {
+            let Some(issuer) = supported::federated_issuer(identity)? else {
                 continue;
             };
             if authority.is_some_and(|other| other != issuer) {
@@ -472,14 +380,14 @@ impl Builder<'_> {
                 format!("{}={}", dataset.point.name, dataset.service.uid),
             ]);
         }
-        let has = |sink: &str| self.spec.datasinks.iter().any(|point| point.name == sink);
-        if has(LOGS_SINK) {
-            args.extend(["--logs-sink".to_owned(), LOGS_SINK.to_owned()]);
+        let sinks = supported::telemetry(self.spec)?;
+        if let Some(sink) = sinks.logs {
+            args.extend(["--logs-sink".to_owned(), sink.to_owned()]);
         }
-        if has(TELEMETRY_SINK) {
-            args.extend(["--telemetry-sink".to_owned(), TELEMETRY_SINK.to_owned()]);
+        if let Some(sink) = sinks.telemetry {
+            args.extend(["--telemetry-sink".to_owned(), sink.to_owned()]);
         }
-        if self.limits_best_effort()? {
+        if supported::limits_best_effort(self.spec)? {
             args.extend(["--limits".to_owned(), "best-effort".to_owned()]);
         }
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -507,30 +415,13 @@ impl Builder<'_> {
         ]);
         Ok(container)
     }
+}
 
-    /// Whether the parties accept that limits are not enforced where no cgroup is writable.
-    fn limits_best_effort(&self) -> Result<bool, PolicyError> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Sandbox {
-            limits: String,
-        }
-        let Some(sandbox) = self
-            .spec
-            .sandbox
-            .as_ref()
-            .filter(|sandbox| !sandbox.configuration.is_empty())
-        else {
-            return Ok(false);
-        };
-        match serde_json::from_str::<Sandbox>(&sandbox.configuration) {
-            Ok(Sandbox { limits }) if limits == "best-effort" => Ok(true),
-            Ok(Sandbox { limits }) if limits == "enforced" => Ok(false),
-            _ => Err(PolicyError::Unsupported {
-                what: format!("sandbox configuration {:?}", sandbox.configuration),
-            }),
-        }
-    }
+fn specification_sha256(spec: &Specification) -> Result<String, PolicyError> {
+    let value = serde_json::to_value(spec).map_err(|error| PolicyError::Group {
+        reason: error.to_string(),
+    })?;
+    Ok(hex::encode(Sha256::digest(canonical_json(&value))))
 }
 
 fn mount(volume: &str, read_only: bool) -> Mount {
@@ -547,15 +438,4 @@ fn mount(volume: &str, read_only: bool) -> Mount {
 
 fn capabilities(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
-}
-
-/// The authority of a federated identity; `None` for the room's own.
-fn federated_issuer(identity: &Identity) -> Result<Option<&str>, PolicyError> {
-    match &identity.token_issuer {
-        TokenIssuer::AttestationBasedTokenIssuer { .. } => Ok(None),
-        TokenIssuer::FederatedIdentityBasedTokenIssuer { issuer, .. } => Ok(Some(&issuer.url)),
-        TokenIssuer::SecretBasedTokenIssuer { .. } => Err(PolicyError::Unsupported {
-            what: format!("identity {:?} by a secret", identity.name),
-        }),
-    }
 }

@@ -19,6 +19,9 @@ const ALLOW_ALL: [&str; 2] = [
 pub struct ContainerGroup {
     /// The contract that the group serves.
     pub contract_id: String,
+    /// Hex SHA-256 of the canonical JSON of the contract's specification: no member of it can change unmeasured, whether
+    /// or not a container is told of it.
+    pub specification_sha256: String,
     /// Run one after the other before all others.
     pub init_containers: Vec<Container>,
     /// Started together, in no order that anything relies on.

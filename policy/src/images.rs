@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -34,7 +35,7 @@ impl ImageManifest {
     /// Reads `images.json`.
     ///
     /// # Errors
-    /// [`PolicyError::Images`]: missing, unreadable, or a digest that is none.
+    /// [`PolicyError::Images`]: missing, unreadable, a name used twice, or a digest that is none.
     pub fn read(path: &Path) -> Result<Self, PolicyError> {
         let refused = |reason: String| PolicyError::Images {
             path: path.to_owned(),
@@ -43,7 +44,11 @@ impl ImageManifest {
         let text = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
         let manifest: Self =
             serde_json::from_slice(&text).map_err(|error| refused(error.to_string()))?;
+        let mut names = BTreeSet::new();
         for entry in &manifest.0 {
+            if !names.insert(&entry.name) {
+                return Err(refused(format!("{:?} is listed twice", entry.name)));
+            }
             let hex = entry.digest.strip_prefix("sha256:").unwrap_or_default();
             if hex.len() != 64
                 || !hex

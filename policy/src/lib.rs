@@ -6,10 +6,12 @@
 
 mod build;
 mod canonical;
+mod dataset;
 pub mod emit;
 mod error;
 mod group;
 mod images;
+mod supported;
 
 pub use build::{Deployment, build};
 pub use canonical::canonical_json;

@@ -57,6 +57,9 @@ pub const FIXED: [Service; 7] = [
 const FIRST_SHIMS: std::ops::RangeInclusive<u32> = 10020..=10028;
 const MORE_SHIMS: std::ops::Range<u32> = 10200..11000;
 
+/// How many shims a group can have.
+pub const SHIMS: usize = 809;
+
 /// The shim of one access point.
 pub fn shim(access_name: &str, uid: u32) -> Service {
     Service {
@@ -105,7 +108,8 @@ mod tests {
         assert_eq!(shim_uid(0), Some(10020));
         assert_eq!(shim_uid(8), Some(10028));
         assert_eq!(shim_uid(9), Some(10200));
-        assert_eq!(shim_uid(10_000), None);
+        assert!(shim_uid(SHIMS - 1).is_some());
+        assert_eq!(shim_uid(SHIMS), None);
         assert!(!is_shim(IDENTITY.uid));
     }
 }

@@ -1,0 +1,71 @@
+use cleanroom_spec::{AccessPoint, EncryptionMode, Format, VaultKind};
+use serde_json::{Value, json};
+use sidecar_http::services::{self, Service};
+
+use crate::PolicyError;
+
+/// An access point with its user and everything its shim and its grant need, said once.
+pub(crate) struct Dataset<'a> {
+    pub(crate) point: &'a AccessPoint,
+    pub(crate) service: Service,
+    pub(crate) mode: EncryptionMode,
+    pub(crate) format: Option<Format>,
+    /// `POST /secrets/unwrap` of the shim, and what the grant allows: the same value.
+    pub(crate) unwrap: Value,
+    pub(crate) vault_kind: VaultKind,
+}
+
+impl<'a> Dataset<'a> {
+    pub(crate) fn of(index: usize, point: &'a AccessPoint) -> Result<Self, PolicyError> {
+        let unsupported = |what: String| PolicyError::Unsupported {
+            what: format!("{} (dataset {:?})", what, point.name),
+        };
+        let uid = services::shim_uid(index).ok_or(PolicyError::TooManyDatasets)?;
+        let configuration = point.protection.configuration()?;
+        if configuration.encryption_mode == EncryptionMode::Sse {
+            return Err(unsupported("encryption mode SSE".to_owned()));
+        }
+        // No shim compares it yet, and a pin that nobody checks is worse than none.
+        if configuration.manifest_hmac.is_some() {
+            return Err(unsupported("a pinned manifest".to_owned()));
+        }
+        if point.protection.privacy_policy.is_some() {
+            return Err(unsupported("a privacy policy".to_owned()));
+        }
+        let (Some(secrets), Some(access)) = (
+            &point.protection.encryption_secrets,
+            &point.protection.encryption_secret_access_identity,
+        ) else {
+            return Err(unsupported("a dataset without keys".to_owned()));
+        };
+        if access.client_id != point.identity.client_id
+            || access.tenant_id != point.identity.tenant_id
+        {
+            return Err(unsupported(
+                "one identity for storage and another for the vault".to_owned(),
+            ));
+        }
+        let kek = &secrets.kek.secret.backing_resource;
+        let dek = &secrets.dek.secret.backing_resource;
+        let release = secrets.kek.key_release()?;
+        Ok(Self {
+            point,
+            service: services::shim(&point.name, uid),
+            mode: configuration.encryption_mode,
+            format: configuration.format,
+            unwrap: json!({
+                "clientId": access.client_id,
+                "tenantId": access.tenant_id,
+                "kid": dek.name,
+                "akvEndpoint": dek.provider.url,
+                "kek": {"kid": kek.name, "akvEndpoint": kek.provider.url, "maaEndpoint": release.authority},
+            }),
+            vault_kind: release.vault_kind,
+        })
+    }
+
+    pub(crate) fn unwrap_text(&self, pointer: &str) -> String {
+        let value = self.unwrap.pointer(pointer).and_then(Value::as_str);
+        value.unwrap_or_default().to_owned()
+    }
+}
