@@ -3,60 +3,159 @@
 //! A service principal from the environment (`AZURE_TENANT_ID`, `AZURE_CLIENT_ID`, `AZURE_CLIENT_SECRET`, with
 //! `AZURE_AUTHORITY_HOST`), as Azure's own tools read it, else whoever `az` is logged in as.
 
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
+use blob_store::{CachedTokens, Token, TokenSource};
 use serde::Deserialize;
-use sidecar_http::{HttpsClient, Request, Trust};
+use sidecar_http::{Coded, HttpsClient, Request, Trust};
 use url::Url;
 use zeroize::Zeroizing;
 
 use crate::CliError;
 
 const HOP: &str = "Entra ID";
+const STORAGE: &str = "https://storage.azure.com";
+const PUBLIC_AUTHORITY: &str = "https://login.microsoftonline.com";
 const AZ_PATIENCE: Duration = Duration::from_secs(60);
+/// How long an answer without a lifetime is used. `az` renews what it hands out by itself.
+const SHORT: Duration = Duration::from_secs(300);
 
 /// A bearer token, wiped when dropped.
 pub(crate) type AccessToken = Zeroizing<String>;
 
-/// The client of everything Azure: web roots, and one more from `CLEANROOM_CA_FILE` for private clouds.
-pub(crate) fn https() -> Result<HttpsClient, CliError> {
-    Ok(HttpsClient::new(&trust()?)?)
+/// How commands reach Azure, if they need to: nothing is read before.
+pub(crate) struct Access {
+    ca_file: Option<PathBuf>,
+    #[cfg(test)]
+    pub(crate) given: Option<Azure>,
 }
 
-/// Whom [`https`] believes.
-pub(crate) fn trust() -> Result<Trust, CliError> {
-    let Some(path) = std::env::var_os("CLEANROOM_CA_FILE").filter(|path| !path.is_empty()) else {
+impl Access {
+    /// With the PEM file of one more root, for private clouds.
+    pub(crate) const fn new(ca_file: Option<PathBuf>) -> Self {
+        Self {
+            ca_file,
+            #[cfg(test)]
+            given: None,
+        }
+    }
+
+    /// Reads the roots and the credential.
+    pub(crate) fn azure(&self) -> Result<Azure, CliError> {
+        #[cfg(test)]
+        if let Some(azure) = &self.given {
+            return Ok(azure.clone());
+        }
+        let trust = trust(self.ca_file.as_deref())?;
+        Ok(Azure::new(
+            HttpsClient::new(&trust)?,
+            Login::of_environment(),
+        ))
+    }
+}
+
+fn trust(ca_file: Option<&Path>) -> Result<Trust, CliError> {
+    let Some(path) = ca_file.filter(|path| !path.as_os_str().is_empty()) else {
         return Ok(Trust::web());
     };
-    let path = std::path::PathBuf::from(path);
     let pem =
-        std::fs::read(&path).map_err(|error| CliError::io(path.display().to_string(), error))?;
+        std::fs::read(path).map_err(|error| CliError::io(path.display().to_string(), error))?;
     Ok(Trust::web().with_extra_pem(&pem)?)
 }
 
-/// A token for an audience such as `https://vault.azure.net`.
-pub(crate) async fn token(client: &HttpsClient, audience: &str) -> Result<AccessToken, CliError> {
-    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    match (
-        set("AZURE_TENANT_ID"),
-        set("AZURE_CLIENT_ID"),
-        set("AZURE_CLIENT_SECRET").map(Zeroizing::new),
-    ) {
-        (Some(tenant), Some(id), Some(secret)) => {
-            let authority = set("AZURE_AUTHORITY_HOST");
-            let authority = authority
-                .as_deref()
-                .unwrap_or("https://login.microsoftonline.com");
-            by_secret(client, authority, &tenant, &id, &secret, audience).await
+/// Who the owner is.
+pub(crate) enum Login {
+    /// A service principal.
+    Secret {
+        authority: String,
+        tenant: String,
+        id: String,
+        secret: Zeroizing<String>,
+    },
+    /// Whoever `az` is logged in as.
+    Az,
+}
+
+impl Login {
+    fn of_environment() -> Self {
+        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        match (
+            set("AZURE_TENANT_ID"),
+            set("AZURE_CLIENT_ID"),
+            set("AZURE_CLIENT_SECRET").map(Zeroizing::new),
+        ) {
+            (Some(tenant), Some(id), Some(secret)) => Self::Secret {
+                authority: set("AZURE_AUTHORITY_HOST")
+                    .unwrap_or_else(|| PUBLIC_AUTHORITY.to_owned()),
+                tenant,
+                id,
+                secret,
+            },
+            _ => Self::Az,
         }
-        _ => by_az(audience).await,
+    }
+}
+
+/// Azure as the owner. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Azure {
+    client: HttpsClient,
+    login: Arc<Login>,
+}
+
+impl Azure {
+    pub(crate) fn new(client: HttpsClient, login: Login) -> Self {
+        Self {
+            client,
+            login: Arc::new(login),
+        }
+    }
+
+    /// The client of everything Azure.
+    pub(crate) fn client(&self) -> HttpsClient {
+        self.client.clone()
+    }
+
+    /// A token for an audience such as `https://vault.azure.net`.
+    pub(crate) async fn token(&self, audience: &str) -> Result<AccessToken, CliError> {
+        Ok(self.fetch(audience).await?.0)
+    }
+
+    /// Tokens for blob storage, renewed as long as a transfer lasts.
+    pub(crate) fn storage_tokens(&self) -> Arc<dyn TokenSource> {
+        let azure = self.clone();
+        Arc::new(CachedTokens::new(move || {
+            let azure = azure.clone();
+            Box::pin(async move {
+                match azure.fetch(STORAGE).await {
+                    Ok((token, life)) => Ok((Token::new(token.to_string()), life)),
+                    Err(error) => Err(Box::new(error) as Box<dyn Coded>),
+                }
+            })
+        }))
+    }
+
+    async fn fetch(&self, audience: &str) -> Result<(AccessToken, Duration), CliError> {
+        match &*self.login {
+            Login::Secret {
+                authority,
+                tenant,
+                id,
+                secret,
+            } => by_secret(&self.client, authority, tenant, id, secret, audience).await,
+            Login::Az => Ok((by_az(audience).await?, SHORT)),
+        }
     }
 }
 
 #[derive(Deserialize)]
 struct Granted {
     access_token: String,
+    /// Seconds.
+    expires_in: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -71,7 +170,7 @@ async fn by_secret(
     id: &str,
     secret: &str,
     audience: &str,
-) -> Result<AccessToken, CliError> {
+) -> Result<(AccessToken, Duration), CliError> {
     let url = format!(
         "{}/{tenant}/oauth2/v2.0/token",
         authority.trim_end_matches('/')
@@ -93,7 +192,9 @@ async fn by_secret(
         };
         return Err(CliError::Login { reason });
     }
-    Ok(Zeroizing::new(response.json::<Granted>(HOP)?.access_token))
+    let granted: Granted = response.json(HOP)?;
+    let life = granted.expires_in.map_or(SHORT, Duration::from_secs);
+    Ok((Zeroizing::new(granted.access_token), life))
 }
 
 async fn by_az(audience: &str) -> Result<AccessToken, CliError> {

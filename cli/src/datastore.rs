@@ -1,16 +1,18 @@
 //! `cleanroom datastore`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use blob_store::{AzureConfig, AzureStore, CustomerKey, FixedToken, Token};
+use blob_store::{AzureConfig, AzureStore, CustomerKey};
 use clap::Subcommand;
 use cleanroom_spec::EncryptionMode;
+use serde_json::json;
 use url::Url;
 
+use crate::credential::{Access, Azure};
 use crate::secretstore::https as https_url;
 use crate::stores::{self, DataStore, DataStores, SecretStores, SupportedSecret, absolute};
-use crate::{CliError, credential, deks, transfer};
+use crate::{CliError, deks, transfer};
 
 /// Encryption modes of a datastore.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
@@ -90,24 +92,26 @@ pub(crate) struct AddArgs {
     pub container_name: Option<String>,
 }
 
-pub(crate) async fn run(command: DataStoreCommand) -> Result<(), CliError> {
+pub(crate) async fn run(command: DataStoreCommand, access: &Access) -> Result<(), CliError> {
     match command {
-        DataStoreCommand::Add(args) => add(args).await.map(|_| ()),
+        DataStoreCommand::Add(args) => add(args, &access.azure()?).await.map(|_| ()),
         DataStoreCommand::Upload { name, config, src } => {
             let stores: DataStores = stores::read(&config)?;
             let store = stores.find(&name)?;
-            transfer::upload(&open(store).await?, &src).await
+            let sent = transfer::upload(&open(store, &access.azure()?)?, &src).await?;
+            crate::print(&json!({"files": sent.files, "bytes": sent.bytes}))
         }
         DataStoreCommand::Download { name, config, dst } => {
             let stores: DataStores = stores::read(&config)?;
             let store = stores.find(&name)?;
-            download(store, &dst).await
+            download(store, &dst, &access.azure()?).await
         }
     }
 }
 
-/// Adds a datastore: key first, then container, then the entry, so that an interrupted run is told by the next.
-pub(crate) async fn add(args: AddArgs) -> Result<DataStore, CliError> {
+/// Adds a datastore: container, key, entry. A container that cannot be made yet (a role that has not reached the service)
+/// leaves nothing behind, so that the command can be repeated; a key is never made twice.
+pub(crate) async fn add(args: AddArgs, azure: &Azure) -> Result<DataStore, CliError> {
     let mut stores: DataStores = stores::read(&args.config)?;
     if stores.find(&args.name).is_ok() {
         return Err(CliError::Exists {
@@ -135,8 +139,10 @@ pub(crate) async fn add(args: AddArgs) -> Result<DataStore, CliError> {
         store_type: args.backingstore_type,
         store_provider_url: account_url(&args.backingstore_id)?,
     };
-    deks::create(&deks::path(&folder.store_provider_url, &store.name))?;
-    open(&store).await?.store.create_container().await?;
+    let key = deks::path(&folder.store_provider_url, &store.name);
+    deks::must_be_new(&key)?;
+    blobs(&store, azure, None)?.create_container().await?;
+    deks::create(&key)?;
     stores.datastores.push(store.clone());
     stores::write(&args.config, &stores)?;
     Ok(store)
@@ -171,29 +177,52 @@ pub(crate) struct Open {
     pub store: AzureStore,
 }
 
-pub(crate) async fn open(store: &DataStore) -> Result<Open, CliError> {
+pub(crate) fn open(store: &DataStore, azure: &Azure) -> Result<Open, CliError> {
     let dek = deks::load(store)?;
-    let client = credential::https()?;
-    let token = credential::token(&client, "https://storage.azure.com").await?;
-    let endpoint = Url::parse(&store.store_provider_url).map_err(|error| CliError::Argument {
-        argument: "storeProviderUrl",
-        reason: error.to_string(),
-    })?;
-    let tokens = Arc::new(FixedToken(Token::new(token.to_string())));
-    let mut config = AzureConfig::new(endpoint, &store.store_name, tokens);
-    if store.encryption_mode == EncryptionMode::Cpk {
-        config.key = Some(Arc::new(CustomerKey::new(&dek)));
-    }
+    let key = match store.encryption_mode {
+        EncryptionMode::Cpk => Some(CustomerKey::new(&dek)),
+        EncryptionMode::Cse | EncryptionMode::Sse => None,
+    };
     Ok(Open {
         name: store.name.clone(),
         mode: store.encryption_mode,
         dek,
-        store: AzureStore::new(config, client)?,
+        store: blobs(store, azure, key)?,
     })
 }
 
-/// Downloads to `<dst>/<datastore>/<container>/`, the layout that azcopy leaves.
-pub(crate) async fn download(store: &DataStore, dst: &std::path::Path) -> Result<(), CliError> {
+fn blobs(
+    store: &DataStore,
+    azure: &Azure,
+    key: Option<CustomerKey>,
+) -> Result<AzureStore, CliError> {
+    let endpoint = Url::parse(&store.store_provider_url).map_err(|error| CliError::Argument {
+        argument: "storeProviderUrl",
+        reason: error.to_string(),
+    })?;
+    let mut config = AzureConfig::new(endpoint, &store.store_name, azure.storage_tokens());
+    config.key = key.map(Arc::new);
+    Ok(AzureStore::new(config, azure.client())?)
+}
+
+/// Downloads to `<dst>/<datastore>/<container>/`, the layout that azcopy leaves, and prints what came.
+#[expect(
+    clippy::print_stderr,
+    reason = "a warning to the person at the terminal"
+)]
+pub(crate) async fn download(store: &DataStore, dst: &Path, azure: &Azure) -> Result<(), CliError> {
     let target = dst.join(&store.name).join(&store.store_name);
-    transfer::download(&open(store).await?, &target).await
+    let got = transfer::download(&open(store, azure)?, &target).await?;
+    if got.root.is_none() {
+        eprintln!(
+            "{}: there is no manifest, so a missing or older file cannot be noticed",
+            store.name
+        );
+    }
+    crate::print(&json!({
+        "files": got.files,
+        "bytes": got.bytes,
+        "folder": target,
+        "manifestHmac": got.root,
+    }))
 }

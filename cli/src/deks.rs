@@ -15,6 +15,17 @@ pub(crate) fn path(store_folder: &str, datastore: &str) -> PathBuf {
     Path::new(store_folder).join(format!("{datastore}.bin"))
 }
 
+/// Whether a key can be made here.
+pub(crate) fn must_be_new(path: &Path) -> Result<(), CliError> {
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(CliError::io(path.display().to_string(), error)),
+        Ok(_) => Err(CliError::KeyExists {
+            path: path.to_owned(),
+        }),
+    }
+}
+
 /// Makes a new key.
 pub(crate) fn create(path: &Path) -> Result<(), CliError> {
     let mut key = Zeroizing::new([0_u8; 32]);

@@ -14,14 +14,20 @@ pub mod governance;
 mod results;
 mod secretstore;
 mod stores;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use cleanroom_spec::Problem;
+use policy::PolicyError;
+use serde_json::{Value, json};
 use sidecar_http::{Coded, chain};
 
+use credential::Access;
 pub use error::CliError;
 
 /// The whole command line.
@@ -32,6 +38,9 @@ pub use error::CliError;
     about = "Collaborate on data that nobody may see"
 )]
 pub struct Cli {
+    /// PEM file of one more trusted root for Azure's services: private clouds and emulators.
+    #[arg(long, global = true, env = "CLEANROOM_CA_FILE", value_name = "PEM")]
+    ca_file: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -65,11 +74,12 @@ enum Command {
     GroupSupervisor { plan: PathBuf },
 }
 
-/// Runs one command and gives its exit code. Errors go to standard error as `{"error":{"code","message"}}`.
+/// Runs one command and gives its exit code. Errors go to standard error as `{"error":{"code","message"}}`, with every single
+/// problem of a specification beside them in `problems`.
 pub fn run(cli: Cli) -> ExitCode {
     // Process 1 of a local group must stay single-threaded.
     if let Command::GroupSupervisor { plan } = &cli.command {
-        return finish(deploy::run_supervisor(plan));
+        return finish(deploy::run_supervisor(plan).map_err(shown));
     }
     sidecar_http::install_crypto_provider();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -77,40 +87,79 @@ pub fn run(cli: Cli) -> ExitCode {
         .build()
     {
         Ok(runtime) => runtime,
-        Err(error) => return finish::<CliError>(Err(CliError::io("the runtime", error))),
+        Err(error) => return finish(Err(shown(CliError::io("the runtime", error)))),
     };
-    runtime.block_on(dispatch(cli.command))
+    let access = Access::new(cli.ca_file);
+    finish(runtime.block_on(dispatch(cli.command, &access)))
 }
 
-async fn dispatch(command: Command) -> ExitCode {
+async fn dispatch(command: Command, access: &Access) -> Result<ExitCode, Box<dyn Shown>> {
     match command {
-        Command::Config(command) => finish(done(config::run(command).await)),
-        Command::Secretstore(command) => finish(done(secretstore::run(command))),
-        Command::Datastore(command) => finish(done(datastore::run(command).await)),
-        Command::Datasink(command) => finish(done(results::datasink(command).await)),
-        Command::Logs(command) => finish(done(results::logs(command).await)),
-        Command::Telemetry(command) => finish(done(results::telemetry(command).await)),
-        Command::Governance(command) => {
-            finish(done(governance::run(command, &mut std::io::stdout()).await))
+        Command::Config(command) => config::run(command, access).await.map_err(shown)?,
+        Command::Secretstore(command) => secretstore::run(command).map_err(shown)?,
+        Command::Datastore(command) => datastore::run(command, access).await.map_err(shown)?,
+        Command::Datasink(command) => results::datasink(command, access).await.map_err(shown)?,
+        Command::Logs(command) => results::logs(command, access).await.map_err(shown)?,
+        Command::Telemetry(command) => {
+            results::telemetry(command, access).await.map_err(shown)?;
         }
-        Command::Deploy(args) => finish(deploy::run(args).await),
-        Command::GroupSupervisor { plan } => finish(deploy::run_supervisor(&plan)),
+        Command::Governance(command) => governance::run(command, &mut std::io::stdout())
+            .await
+            .map_err(shown)?,
+        Command::Deploy(args) => return deploy::run(args).await.map_err(shown),
+        Command::GroupSupervisor { plan } => return deploy::run_supervisor(&plan).map_err(shown),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn shown<E: Shown>(error: E) -> Box<dyn Shown> {
+    Box::new(error)
+}
+
+/// An error as standard error shows it.
+trait Shown: Coded {
+    /// The single problems behind it, for tools.
+    fn problems(&self) -> &[Problem] {
+        &[]
     }
 }
 
-fn done<E>(outcome: Result<(), E>) -> Result<ExitCode, E> {
-    outcome.map(|()| ExitCode::SUCCESS)
+impl Shown for governance::GovCliError {}
+impl Shown for deploy::DeployError {}
+impl Shown for CliError {
+    fn problems(&self) -> &[Problem] {
+        match self {
+            Self::Spec(error) | Self::Policy(PolicyError::Spec(error)) => error.problems(),
+            _ => &[],
+        }
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "the command's error output")]
-fn finish<E: Coded>(outcome: Result<ExitCode, E>) -> ExitCode {
+fn finish(outcome: Result<ExitCode, Box<dyn Shown>>) -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            let body =
-                serde_json::json!({"error": {"code": error.code(), "message": chain(&error)}});
-            eprintln!("{body}");
+            let mut body = json!({"code": error.code(), "message": chain(&*error)});
+            let problems = error
+                .problems()
+                .iter()
+                .map(|one| json!({"code": one.code, "path": one.path, "message": one.message}));
+            let problems: Vec<Value> = problems.collect();
+            if !problems.is_empty() {
+                body["problems"] = Value::from(problems);
+            }
+            eprintln!("{}", json!({"error": body}));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints what a command found or did, as JSON with sorted members.
+#[expect(clippy::print_stdout, reason = "the command's result")]
+fn print(value: &Value) -> Result<(), CliError> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| CliError::io("standard output", error.into()))?;
+    println!("{text}");
+    Ok(())
 }

@@ -1,10 +1,11 @@
 //! What a party gets out of a room: its sinks, decrypted.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Subcommand;
 
 use crate::config::read_specification;
+use crate::credential::Access;
 use crate::stores::{self, DataStores};
 use crate::{CliError, datastore};
 
@@ -45,22 +46,22 @@ pub(crate) enum TelemetryCommand {
     Download(Where),
 }
 
-pub(crate) async fn datasink(command: DatasinkCommand) -> Result<(), CliError> {
+pub(crate) async fn datasink(command: DatasinkCommand, access: &Access) -> Result<(), CliError> {
     let DatasinkCommand::Download { name, from } = command;
-    download(&name, &from).await
+    download(&name, &from, access).await
 }
 
-pub(crate) async fn logs(command: LogsCommand) -> Result<(), CliError> {
+pub(crate) async fn logs(command: LogsCommand, access: &Access) -> Result<(), CliError> {
     let LogsCommand::Download(from) = command;
-    download("application-telemetry", &from).await
+    download("application-telemetry", &from, access).await
 }
 
-pub(crate) async fn telemetry(command: TelemetryCommand) -> Result<(), CliError> {
+pub(crate) async fn telemetry(command: TelemetryCommand, access: &Access) -> Result<(), CliError> {
     let TelemetryCommand::Download(from) = command;
-    download("infrastructure-telemetry", &from).await
+    download("infrastructure-telemetry", &from, access).await
 }
 
-async fn download(access_name: &str, from: &Where) -> Result<(), CliError> {
+async fn download(access_name: &str, from: &Where, access: &Access) -> Result<(), CliError> {
     let spec = read_specification(&from.cleanroom_config)?;
     let sink = spec
         .datasinks
@@ -71,6 +72,6 @@ async fn download(access_name: &str, from: &Where) -> Result<(), CliError> {
             name: access_name.to_owned(),
         })?;
     let stores: DataStores = stores::read(&from.datastore_config)?;
-    let folder: &Path = &from.target_folder;
-    datastore::download(stores.find(&sink.store.id)?, folder).await
+    let store = stores.find(&sink.store.id)?;
+    datastore::download(store, &from.target_folder, &access.azure()?).await
 }

@@ -126,8 +126,13 @@ pub(crate) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), CliError
 
 /// Writes a text whole or not at all.
 pub(crate) fn write_text(path: &Path, text: &str) -> Result<(), CliError> {
-    let beside = path.with_extension("new");
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.new", std::process::id()));
+    let beside = PathBuf::from(beside);
     let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
     written.map_err(|error| CliError::io(path.display().to_string(), error))
 }
 

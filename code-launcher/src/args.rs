@@ -121,6 +121,26 @@ impl TryFrom<Args> for Config {
         if !application.image_reference().contains("@sha256:") {
             problems.push("the image is not given by digest".to_owned());
         }
+        let targets = application.datasources.values();
+        for target in targets.chain(application.datasinks.values()) {
+            if !usable_target(target) {
+                problems.push(format!("{target:?} is no place for a dataset"));
+            }
+        }
+        let wanted = application.runtime_settings.resource.requests;
+        for (what, amount) in [("cpu", wanted.cpu), ("memoryInGB", wanted.memory_in_gb)] {
+            if !(amount > 0.0 && amount <= LARGEST_REQUEST) {
+                problems.push(format!("{what} {amount} is not a usable limit"));
+            }
+        }
+        if application.name.is_empty() || !application.name.bytes().all(is_name) {
+            problems.push("the application's name is not of a-z, A-Z, 0-9, - and _".to_owned());
+        }
+        for name in PROXIES {
+            if std::env::var_os(name).is_some() {
+                problems.push(format!("{name} is set: the launcher goes through no proxy"));
+            }
+        }
         if problems.is_empty() {
             Ok(Self {
                 args,
@@ -133,6 +153,36 @@ impl TryFrom<Args> for Config {
             })
         }
     }
+}
+
+/// Processors or GiB beyond any machine.
+const LARGEST_REQUEST: f64 = 65_536.0;
+
+/// What HTTP clients read from the environment.
+const PROXIES: [&str; 6] = [
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+
+/// The name becomes a file name, a host name and part of an audit event.
+const fn is_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
+}
+
+/// Whether a dataset may appear there: an absolute plain path that covers nothing of the container's own.
+fn usable_target(target: &str) -> bool {
+    const OWN: [&str; 4] = ["proc", "dev", "sys", "run"];
+    let Some(rest) = target.strip_prefix('/') else {
+        return false;
+    };
+    let mut parts = rest.split('/');
+    let first = parts.clone().next().unwrap_or_default();
+    !OWN.contains(&first)
+        && parts.all(|part| !matches!(part, "" | "." | "..") && !part.contains('\0'))
 }
 
 /// The application of the measured argument.

@@ -1,63 +1,54 @@
-//! Logs and telemetry into the sinks of the parties that own them.
+//! Gathered files into the sink of the party that owns it.
 
+use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use governance_client::{GovernanceClient, GovernanceError, Scope};
-
-/// Copies the files below `from` into a sink, if the parties agreed to this export.
+/// Copies the files of a folder into a sink and returns how many there were. Every file is durable then.
 ///
 /// # Errors
-/// Consent could not be asked, or a file could not be written durably.
-pub(crate) async fn export(
-    governance: &GovernanceClient,
-    scope: Scope,
-    from: &Path,
-    sink: &Path,
-) -> Result<Exported, ExportError> {
-    match governance.consent(scope).await {
-        Ok(_) => {}
-        Err(error @ GovernanceError::Disabled { .. }) => return Ok(Exported::Refused(error)),
-        Err(error) => return Err(ExportError::Consent(error)),
-    }
-    let (from, sink) = (from.to_owned(), sink.to_owned());
-    let copied = tokio::task::spawn_blocking(move || copy(&from, &sink)).await;
-    match copied {
-        Ok(Ok(files)) => Ok(Exported::Files(files)),
-        Ok(Err(error)) => Err(ExportError::Write(error)),
-        Err(error) => Err(ExportError::Write(io::Error::other(error))),
-    }
-}
-
-/// What an export did.
-#[derive(Debug)]
-pub(crate) enum Exported {
-    Files(usize),
-    Refused(GovernanceError),
-}
-
-/// Why an export is not complete.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ExportError {
-    #[error("consent to the export is unknown")]
-    Consent(#[source] GovernanceError),
-    #[error("a file cannot be written to the sink")]
-    Write(#[source] io::Error),
-}
-
-fn copy(from: &Path, sink: &Path) -> io::Result<usize> {
+/// The first file that cannot be read or written durably.
+pub(crate) fn copy(from: &Path, sink: &Path) -> io::Result<usize> {
     let mut count = 0;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
-        // Only our own flat files; a link could name anything.
+        // The folder is flat; a link could name anything.
         if !entry.file_type()?.is_file() {
             continue;
         }
-        let mut source = std::fs::File::open(entry.path())?;
-        let mut target = std::fs::File::create(sink.join(entry.file_name()))?;
+        let mut source = OpenOptions::new()
+            .read(true)
+            .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
+            .open(entry.path())?;
+        let mut target = File::create(sink.join(entry.file_name()))?;
         io::copy(&mut source, &mut target)?;
+        // The mount reports a lost write here.
         target.sync_all()?;
         count += 1;
     }
     Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regular_files_are_copied_and_links_are_not_followed() {
+        let (from, sink) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(from.path().join("identity.traces.jsonl"), "{}\n").unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", from.path().join("link")).unwrap();
+        assert_eq!(copy(from.path(), sink.path()).unwrap(), 1);
+        let copied = std::fs::read(sink.path().join("identity.traces.jsonl")).unwrap();
+        assert_eq!(copied, b"{}\n");
+        assert!(!sink.path().join("link").exists());
+    }
+
+    #[test]
+    fn a_sink_that_takes_no_file_is_an_error() {
+        let from = tempfile::tempdir().unwrap();
+        std::fs::write(from.path().join("app.log"), "x").unwrap();
+        assert!(copy(from.path(), Path::new("/nonexistent-sink")).is_err());
+    }
 }

@@ -2,26 +2,25 @@
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{join_all, try_join_all};
-use governance_client::{GovernanceClient, Scope};
+use governance_client::{GovernanceClient, GovernanceError, Scope};
 use serde_json::json;
 use sidecar_http::services::{self, Service};
-use sidecar_http::{UnixClient, chain};
+use sidecar_http::{Coded, UnixClient, chain};
 use sidecar_kit::Process;
 use tokio::net::unix::pipe;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-use crate::export::{Exported, export};
 use crate::lease::{self, Ended};
-use crate::pull::{ImageSettings, pull};
-use crate::runner::{Link, RunRequest, Runner};
+use crate::outcome::Outcome;
+use crate::pull::pull;
+use crate::runner::{Gathered, ImageSettings, Link, Runner};
 use crate::timeline::Timeline;
-use crate::{Config, CriLog, EXIT_EVENT, EXIT_SINK, LaunchError, datasets, logs};
+use crate::{APPLICATION_FOLDER, Config, CriLog, LaunchError, Limits, datasets, logs};
 
 /// Bytes of each of the two files of the application's log.
 const LOG_LIMIT: u64 = 16 << 20;
@@ -29,37 +28,56 @@ const LOG_LIMIT: u64 = 16 << 20;
 const SEAL: Duration = Duration::from_secs(300);
 /// Telemetry is nice to have at the end; sidecars that do not answer are left behind.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// Notes in other scopes tell a story; nothing waits for them longer.
+const NOTE: Duration = Duration::from_secs(30);
 
-/// Runs the application and ends the room. The outcome is the room's exit code.
-pub(crate) async fn run(config: &Config, link: Link, process: &Process) -> Result<u8, LaunchError> {
+/// Runs the application and ends the room.
+pub(crate) async fn run(config: &Config, link: Link, process: &Process) -> Outcome {
     let room = Room {
         config,
         process,
         governance: GovernanceClient::new(process.client(&services::GOVERNANCE)),
-        timeline: Timeline::default(),
+        timeline: Timeline::begin(),
     };
-    room.timeline.mark("launcher_started");
+    let enforced = link.enforces_limits();
+    let mut runner = Runner::new(link);
     let stopping = process.stopping();
-    let outcome = tokio::select! {
-        outcome = room.start(Runner::new(link)) => outcome,
+    let started = tokio::select! {
+        started = room.start(&mut runner, enforced) => started,
         () = stopping.cancelled() => Err(LaunchError::Stopped),
     };
-    let code = match outcome {
-        Ok(running) => Ok(room.finish(running).await),
+    let outcome = match started {
+        Ok(streams) => {
+            let (code, committed, sealed) = room.finish(&mut runner, streams).await;
+            Outcome::Ended {
+                code,
+                sealed,
+                committed,
+                exported: room.export(&mut runner).await,
+            }
+        }
         Err(error) => {
-            // The parties shall be able to read why.
-            tracing::error!(error = chain(&error), "nothing was started");
-            Err(error)
+            tracing::error!(
+                code = error.code(),
+                error = chain(&error),
+                "the application was not started"
+            );
+            // Whatever was made is not to be started any more.
+            runner.kill();
+            let stopped = matches!(error, LaunchError::Stopped);
+            // The parties get to read why, if they agreed to read anything.
+            let _ = room.export(&mut runner).await;
+            Outcome::NotStarted { asked: stopped }
         }
     };
+    room.timeline.mark("exported");
+    room.timeline.publish(&config.args.scratch);
     room.timeline
-        .publish(&config.args.scratch.join("timeline.json"));
-    let exported = room.export().await;
+        .conclude(&config.args.scratch, outcome.exit_code());
+    tracing::info!(?outcome, exit_code = outcome.exit_code(), "the room ends");
+    process.flush().await;
     room.stop_all().await;
-    match code {
-        Ok(0) if !exported => Ok(EXIT_SINK),
-        code => code,
-    }
+    outcome
 }
 
 struct Room<'a> {
@@ -69,14 +87,14 @@ struct Room<'a> {
     timeline: Timeline,
 }
 
-/// A started application.
-struct Running {
-    runner: Runner,
-    streams: Vec<JoinHandle<()>>,
-}
+type Streams = Vec<JoinHandle<()>>;
 
 impl Room<'_> {
-    async fn start(&self, mut runner: Runner) -> Result<Running, LaunchError> {
+    /// Everything up to the application's first instruction.
+    async fn start(&self, runner: &mut Runner, enforced: bool) -> Result<Streams, LaunchError> {
+        if !enforced && self.config.args.limits == Limits::Enforced {
+            return Err(LaunchError::Limits);
+        }
         self.record()?;
         let within = self.config.args.start_deadline();
         let governance = self.process.client(&services::GOVERNANCE);
@@ -91,8 +109,11 @@ impl Room<'_> {
         });
         let ((), image) = prepared.await.map_err(|_| LaunchError::Deadline {
             seconds: within.as_secs(),
-            missing: "datasets or image".to_owned(),
+            missing: self.missing(),
         })??;
+        let (stdout, stderr, streams) = self.streams()?;
+        runner.create(image, [stdout, stderr]).await?;
+        self.timeline.mark("container_created");
         self.consent().await?;
         let application = &self.config.application;
         let message = format!("starting execution of {} container", application.name);
@@ -100,12 +121,25 @@ impl Room<'_> {
             .await
             .map_err(LaunchError::StartEvent)?;
         self.timeline.mark("start_event_committed");
-        let (stdout, stderr, streams) = self.streams()?;
-        runner.run(self.request(image), [stdout, stderr]).await?;
+        if let Err(error) = runner.start().await {
+            // The start is on record, so its failure has to be as well.
+            self.note(
+                "launcher",
+                &format!("{} was not started: {error}", application.name),
+            )
+            .await;
+            return Err(error);
+        }
         self.timeline.mark("application_started");
-        self.timeline
-            .publish(&self.config.args.scratch.join("timeline.json"));
-        Ok(Running { runner, streams })
+        self.timeline.publish(&self.config.args.scratch);
+        Ok(streams)
+    }
+
+    /// What the deadline found unfinished.
+    fn missing(&self) -> String {
+        let phases = [("datasets_ready", "datasets"), ("image_unpacked", "image")];
+        let open = phases.iter().filter(|(phase, _)| !self.timeline.has(phase));
+        open.map(|(_, what)| *what).collect::<Vec<_>>().join(", ")
     }
 
     /// A room runs its application once; the record outlives this process.
@@ -131,7 +165,7 @@ impl Room<'_> {
         consent.map(|_| ()).map_err(LaunchError::Consent)
     }
 
-    async fn event(&self, message: &str) -> Result<(), governance_client::GovernanceError> {
+    async fn event(&self, message: &str) -> Result<(), GovernanceError> {
         let data = json!({"source": "code-launcher", "message": message});
         self.governance.put_event("", &data).await.map(|_| ())
     }
@@ -152,13 +186,7 @@ impl Room<'_> {
     async fn image(&self) -> Result<ImageSettings, LaunchError> {
         let scratch = &self.config.args.scratch;
         let reference = self.config.application.image_reference();
-        let settings = pull(
-            reference,
-            scratch.join("rootfs"),
-            scratch,
-            self.process.common(),
-        )
-        .await?;
+        let settings = pull(reference, scratch, self.process.common()).await?;
         self.timeline.mark("image_unpacked");
         Ok(settings)
     }
@@ -166,16 +194,9 @@ impl Room<'_> {
     /// Where the application's output goes.
     fn streams(
         &self,
-    ) -> Result<
-        (
-            std::os::fd::OwnedFd,
-            std::os::fd::OwnedFd,
-            Vec<JoinHandle<()>>,
-        ),
-        LaunchError,
-    > {
+    ) -> Result<(std::os::fd::OwnedFd, std::os::fd::OwnedFd, Streams), LaunchError> {
         let failed = |error: std::io::Error| LaunchError::io("the application's log", error);
-        let folder = self.config.args.telemetry_path.join("application");
+        let folder = self.config.args.telemetry_path.join(APPLICATION_FOLDER);
         let path = folder.join(format!("{}.log", self.config.application.name));
         let log = Arc::new(Mutex::new(CriLog::open(path, LOG_LIMIT).map_err(failed)?));
         let mut ends = Vec::new();
@@ -196,77 +217,64 @@ impl Room<'_> {
         }
     }
 
-    fn request(&self, image: ImageSettings) -> RunRequest {
-        let application = &self.config.application;
-        let command = if application.command.is_empty() {
-            [image.entrypoint, image.command].concat()
-        } else {
-            application.command.clone()
-        };
-        let own = application
-            .environment_variables
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"));
-        RunRequest {
-            command,
-            environment: image.env.into_iter().chain(own).collect(),
-            working_dir: image.working_dir.unwrap_or_else(|| "/".to_owned()),
-        }
-    }
-
-    /// Waits for the end of the application, then makes its output durable and says so.
-    async fn finish(&self, mut running: Running) -> u8 {
-        let args = &self.config.args;
-        let interval = Duration::from_secs(args.consent_interval);
-        let stopping = self.process.stopping();
-        let code = tokio::select! {
-            code = running.runner.exited() => code,
-            ended = lease::watch(&self.governance, interval, args.max_staleness) => {
-                let reason = match ended {
-                    Ended::Withdrawn(error) => chain(&error),
-                    Ended::Stale { seconds } => format!("consent was not confirmed for {seconds} s"),
-                };
-                tracing::warn!(reason, "consent ended; the application is stopped");
-                self.note("refusal", &format!("execution stopped: {reason}")).await;
-                running.runner.stop(Duration::ZERO).await
-            }
-            () = stopping.cancelled() => {
-                tracing::info!("asked to stop; the application is stopped");
-                running.runner.stop(args.stop_grace()).await
-            }
-        };
-        for stream in running.streams {
+    /// Waits for the end of the application, makes its output durable and says so: its exit code, whether the exit event is
+    /// committed, whether every sink is sealed.
+    async fn finish(&self, runner: &mut Runner, streams: Streams) -> (u8, bool, bool) {
+        let (code, why) = self.hold(runner).await;
+        for stream in streams {
             // The pipes end with the application.
             let _ = tokio::time::timeout(FAREWELL, stream).await;
         }
         self.timeline.mark("application_ended");
-        let sinks: Vec<&Service> = self
-            .config
-            .application
-            .datasinks
-            .keys()
+        let sinks = self.config.application.datasinks.keys();
+        let sinks: Vec<&Service> = sinks
             .filter_map(|name| self.config.shims.get(name))
             .collect();
         let sealed = self.seal(&sinks).await;
+        self.timeline.mark("sinks_sealed");
         let message = format!(
             "{} container terminated with exit code {code}",
             self.config.application.name
         );
-        let deadline = Duration::from_secs(args.exit_commit_deadline);
-        let committed =
-            match tokio::time::timeout(deadline, self.event_until_committed(&message)).await {
-                Ok(()) => true,
-                Err(_) => {
-                    tracing::error!("the exit event was not committed");
-                    false
-                }
-            };
-        self.timeline.mark("exit_event_committed");
-        match (sealed, committed) {
-            (false, _) => EXIT_SINK,
-            (true, false) => EXIT_EVENT,
-            (true, true) => code,
+        let deadline = Duration::from_secs(self.config.args.exit_commit_deadline);
+        let committed = tokio::time::timeout(deadline, self.event_until_committed(&message))
+            .await
+            .is_ok();
+        if committed {
+            self.timeline.mark("exit_event_committed");
+        } else {
+            tracing::error!("the exit event was not committed");
         }
+        if let Some(why) = why {
+            self.note("refusal", &why).await;
+        }
+        (code, committed, sealed)
+    }
+
+    /// Until the application ends, consent ends, or somebody asks to stop: the application's exit code, and what ended it
+    /// if it was the parties.
+    async fn hold(&self, runner: &mut Runner) -> (u8, Option<String>) {
+        let args = &self.config.args;
+        let interval = Duration::from_secs(args.consent_interval);
+        let limit = Duration::from_secs(args.max_staleness);
+        let stopping = self.process.stopping();
+        let ended = tokio::select! {
+            code = runner.exited() => return (code, None),
+            ended = lease::watch(&self.governance, interval, limit) => ended,
+            () = stopping.cancelled() => {
+                tracing::info!("asked to stop; the application is stopped");
+                return (runner.stop(args.stop_grace()).await, None);
+            }
+        };
+        let reason = match ended {
+            Ended::Withdrawn(error) => chain(&error),
+            Ended::Stale { limit } => {
+                format!("consent was not confirmed for {} s", limit.as_secs())
+            }
+        };
+        tracing::warn!(reason, "consent ended; the application is stopped");
+        let code = runner.stop(Duration::ZERO).await;
+        (code, Some(format!("execution stopped: {reason}")))
     }
 
     /// Repeats an event that the service may take later; the governance sidecar delivers it once.
@@ -287,8 +295,12 @@ impl Room<'_> {
     /// An event of another scope, best effort.
     async fn note(&self, scope: &str, message: &str) {
         let data = json!({"source": "code-launcher", "message": message});
-        if let Err(error) = self.governance.put_event(scope, &data).await {
-            tracing::warn!(error = chain(&error), scope, "an event is not committed");
+        match tokio::time::timeout(NOTE, self.governance.put_event(scope, &data)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(error = chain(&error), scope, "an event is not committed");
+            }
+            Err(_) => tracing::warn!(scope, "an event is not committed in time"),
         }
     }
 
@@ -313,52 +325,60 @@ impl Room<'_> {
     }
 
     /// Logs and telemetry into their sinks; false if something that was agreed was lost.
-    async fn export(&self) -> bool {
-        let args = &self.config.args;
-        let farewell = self.sidecars().map(|service| async move {
+    async fn export(&self, runner: &mut Runner) -> bool {
+        let flushes = self.sidecars().map(|service| async move {
             let _ = self
                 .client(&service)
                 .call(http::Method::POST, "/flush", None)
                 .await;
         });
-        join_all(farewell).await;
+        join_all(flushes).await;
         self.process.flush().await;
+        let args = &self.config.args;
         let exports = [
-            (&args.logs_sink, Scope::Logging, "application"),
-            (&args.telemetry_sink, Scope::Telemetry, "infrastructure"),
+            (&args.logs_sink, Scope::Logging, Gathered::Logs),
+            (&args.telemetry_sink, Scope::Telemetry, Gathered::Telemetry),
         ];
         let mut complete = true;
-        for (sink, scope, folder) in exports {
+        for (sink, scope, what) in exports {
             let Some(shim) = sink.as_ref().and_then(|name| self.config.shims.get(name)) else {
                 continue;
             };
-            complete &= self
-                .export_one(shim, scope, &args.telemetry_path.join(folder))
-                .await;
+            complete &= self.export_one(runner, shim, scope, what).await;
         }
         complete
     }
 
-    async fn export_one(&self, shim: &Service, scope: Scope, from: &PathBuf) -> bool {
-        let sink = match datasets::prove(self.config, shim, self.process).await {
-            Ok(sink) => sink,
+    async fn export_one(
+        &self,
+        runner: &mut Runner,
+        shim: &Service,
+        scope: Scope,
+        what: Gathered,
+    ) -> bool {
+        match self.governance.consent(scope).await {
+            Ok(_) => {}
+            Err(error @ GovernanceError::Disabled { .. }) => {
+                self.note("refusal", &format!("export refused: {}", chain(&error)))
+                    .await;
+                return true;
+            }
             Err(error) => {
-                tracing::error!(error = chain(&error), "an export has no sink");
+                tracing::error!(error = chain(&error), %scope, "consent to the export is unknown");
                 return false;
             }
+        }
+        let copied = async {
+            datasets::prove(self.config, shim, self.process).await?;
+            runner.export(what).await
         };
-        match export(&self.governance, scope, from, &sink).await {
-            Ok(Exported::Files(files)) => {
+        match copied.await {
+            Ok(files) => {
                 tracing::info!(files, %scope, "exported");
                 self.seal(&[shim]).await
             }
-            Ok(Exported::Refused(error)) => {
-                self.note("refusal", &format!("export refused: {}", chain(&error)))
-                    .await;
-                true
-            }
             Err(error) => {
-                tracing::error!(error = chain(&error), %scope, "the export failed");
+                tracing::error!(code = error.code(), error = chain(&error), %scope, "the export failed");
                 false
             }
         }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use governance_client::{GovernanceClient, GovernanceError, Scope};
+use cleanroom_crypto::random;
+use governance_client::{Consent, GovernanceClient, GovernanceError, Scope};
 use nix::time::{ClockId, clock_gettime};
 
 /// How consent ended.
@@ -12,44 +13,112 @@ pub(crate) enum Ended {
     Withdrawn(GovernanceError),
     /// Nobody confirmed it for too long.
     Stale {
-        /// The limit in seconds.
-        seconds: u64,
+        /// The limit.
+        limit: Duration,
     },
 }
 
-/// Asks every `interval` and returns when consent is withdrawn, or when the last confirmation is older than `max_staleness`
-/// seconds. Time is the boot clock, which runs on while the machine sleeps and which nobody sets.
+/// Asks every `interval` and returns when consent is withdrawn, or when the last confirmation is older than `limit`. A
+/// confirmation is as old as its question. Time is the boot clock, which runs on while the machine sleeps and which nobody
+/// sets.
 pub(crate) async fn watch(
     governance: &GovernanceClient,
     interval: Duration,
-    max_staleness: u64,
+    limit: Duration,
 ) -> Ended {
-    let mut confirmed = boot_seconds();
-    let mut ticks = tokio::time::interval(interval);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    ticks.tick().await;
+    hold(
+        async || governance.consent(Scope::Execution).await,
+        interval,
+        limit,
+    )
+    .await
+}
+
+async fn hold(
+    ask: impl AsyncFn() -> Result<Consent, GovernanceError>,
+    interval: Duration,
+    limit: Duration,
+) -> Ended {
+    let mut confirmed = now();
     loop {
-        ticks.tick().await;
-        match governance.consent(Scope::Execution).await {
-            Ok(_) => confirmed = boot_seconds(),
-            Err(error @ GovernanceError::Disabled { .. }) => return Ended::Withdrawn(error),
-            Err(error) => tracing::warn!(
+        let left = limit.saturating_sub(age(confirmed));
+        if left.is_zero() {
+            return Ended::Stale { limit };
+        }
+        tokio::time::sleep(jittered(interval).min(left)).await;
+        let asked = now();
+        let left = limit.saturating_sub(age(confirmed));
+        match tokio::time::timeout(left, ask()).await {
+            Ok(Ok(_)) => confirmed = asked,
+            Ok(Err(error @ GovernanceError::Disabled { .. })) => return Ended::Withdrawn(error),
+            Ok(Err(error)) => tracing::warn!(
                 error = sidecar_http::chain(&error),
                 "consent is not confirmed"
             ),
-        }
-        if boot_seconds().saturating_sub(confirmed) >= max_staleness {
-            return Ended::Stale {
-                seconds: max_staleness,
-            };
+            Err(_) => tracing::warn!("consent is not confirmed: no answer"),
         }
     }
 }
 
-fn boot_seconds() -> u64 {
-    // A clock that cannot be read must not extend consent.
+/// Three quarters to all of the interval, so that rooms started together do not ask together.
+fn jittered(interval: Duration) -> Duration {
+    let [byte] = random::bytes::<1>().unwrap_or([0]);
+    interval.mul_f64(1.0 - f64::from(byte) / 1024.0)
+}
+
+fn now() -> Option<Duration> {
     clock_gettime(ClockId::CLOCK_BOOTTIME)
         .ok()
-        .and_then(|time| u64::try_from(time.tv_sec()).ok())
-        .unwrap_or(u64::MAX)
+        .map(Duration::from)
+}
+
+/// A clock that cannot be read must not extend consent: everything is infinitely old then.
+fn age(since: Option<Duration>) -> Duration {
+    match (now(), since) {
+        (Some(now), Some(since)) => now.saturating_sub(since),
+        _ => Duration::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn silence() -> GovernanceError {
+        GovernanceError::Answer { what: "nothing" }
+    }
+
+    #[tokio::test]
+    async fn a_withdrawal_ends_the_lease_at_the_next_question() {
+        let limit = Duration::from_secs(60);
+        let ask = async || {
+            Err(GovernanceError::Disabled {
+                scope: Scope::Execution,
+                reason: "ContractDisabled".to_owned(),
+                message: "fabrikam".to_owned(),
+            })
+        };
+        let ended = hold(ask, Duration::from_millis(5), limit).await;
+        assert!(matches!(ended, Ended::Withdrawn(_)));
+    }
+
+    #[tokio::test]
+    async fn errors_and_questions_without_answer_end_the_lease_at_its_limit_and_not_before() {
+        let limit = Duration::from_millis(120);
+        let began = now();
+        let ended = hold(async || Err(silence()), Duration::from_millis(5), limit).await;
+        assert!(matches!(ended, Ended::Stale { .. }));
+        assert!(age(began) >= limit);
+        let hung = hold(std::future::pending, Duration::from_millis(5), limit);
+        assert!(matches!(hung.await, Ended::Stale { .. }));
+    }
+
+    #[test]
+    fn the_jitter_only_shortens() {
+        let interval = Duration::from_secs(3);
+        for _ in 0..100 {
+            let pause = jittered(interval);
+            assert!(pause <= interval && pause >= interval.mul_f64(0.7));
+        }
+    }
 }

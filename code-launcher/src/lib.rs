@@ -5,7 +5,7 @@
 //! device, no capability, and exactly its datasets. At the end its sinks are sealed, the exit event is committed, logs and
 //! telemetry are exported and sealed, every sidecar is stopped, and the exit code tells the truth: never 0 over lost output.
 //!
-//! Two processes: the launcher proper (uid 10031) talks to everybody; a small root [`runner`] accepts four kinds of
+//! Two processes: the launcher proper (uid 10031) talks to everybody; a small root [`runner`] accepts five kinds of
 //! messages from it and runs the OCI runtime.
 
 mod args;
@@ -15,7 +15,9 @@ mod export;
 mod job;
 mod lease;
 mod logs;
+mod outcome;
 mod pull;
+pub mod roles;
 pub mod runner;
 mod timeline;
 mod unpack;
@@ -30,10 +32,16 @@ pub use error::LaunchError;
 pub use logs::CriLog;
 pub use unpack::{Caps, unpack};
 
-/// Exit code of a run whose output is not durable.
-pub const EXIT_SINK: u8 = 74;
-/// Exit code of a run whose exit event was not committed.
-pub const EXIT_EVENT: u8 = 75;
+pub use outcome::{EXIT_EVENT, EXIT_SINK, EXIT_STOPPED, Outcome};
+
+/// Name of the unpacked image in the scratch folder.
+const ROOT: &str = "rootfs";
+/// Folder of the application's output below the telemetry path.
+const APPLICATION_FOLDER: &str = "application";
+/// Folder of the sidecars' telemetry below the telemetry path.
+const INFRASTRUCTURE_FOLDER: &str = "infrastructure";
+/// This program, wherever its image has it.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// Runs the job and ends the room.
 ///
@@ -45,29 +53,26 @@ pub async fn run(
     process: Process,
 ) -> anyhow::Result<ExitCode> {
     let config = Config::try_from(args)?;
-    let serving = process.clone();
-    process.spawn(async move {
-        if let Err(error) = serving.serve(Routes::new()).await {
-            tracing::error!(error = format!("{error:#}"), "the socket is not served");
-            serving.stop();
-        }
-    });
     let Some(link) = link else {
         return Err(LaunchError::NoRunner.into());
     };
-    let outcome = job::run(&config, link, &process).await;
-    process.stop();
-    match outcome {
-        Ok(code) => Ok(ExitCode::from(code)),
-        Err(error) => {
-            tracing::error!(
-                code = error.code(),
-                error = chain(&error),
-                "the job did not run"
-            );
-            Ok(ExitCode::from(EXIT_FAILED))
+    let serving = process.serve(Routes::new());
+    let job = job::run(&config, link, &process);
+    tokio::pin!(serving, job);
+    // The socket ends first where it cannot be bound, and at a stop, which the job sees as well and finishes.
+    let outcome = tokio::select! {
+        outcome = &mut job => {
+            process.stop();
+            serving.await?;
+            outcome
         }
-    }
+        served = &mut serving => {
+            served?;
+            job.await
+        }
+    };
+    let code = outcome.exit_code();
+    Ok(ExitCode::from(code))
 }
 
 /// Ends a process that cannot be split.

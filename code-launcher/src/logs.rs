@@ -58,35 +58,39 @@ impl CriLog {
     }
 }
 
-/// Copies one stream of the application until it ends.
+/// Copies one stream of the application until it ends. A log that takes no more does not stop the application: the rest of
+/// the stream is read and dropped.
+///
+/// # Errors
+/// The stream cannot be read, or (at its end) some of it could not be written.
 pub(crate) async fn copy(
     mut from: impl AsyncRead + Unpin,
     stream: &str,
     log: &Mutex<CriLog>,
 ) -> io::Result<()> {
+    let mut lost = Ok(());
     let mut line = Vec::new();
     let mut chunk = vec![0; 8 << 10];
     loop {
         let count = from.read(&mut chunk).await?;
         let read = chunk.get(..count).unwrap_or_default();
         for byte in read {
-            match byte {
-                b'\n' => {
-                    log.lock().await.line(stream, true, &line)?;
-                    line.clear();
-                }
-                byte => line.push(*byte),
+            let full = *byte == b'\n';
+            if !full {
+                line.push(*byte);
             }
-            if line.len() == LONGEST {
-                log.lock().await.line(stream, false, &line)?;
+            if full || line.len() == LONGEST {
+                if lost.is_ok() {
+                    lost = log.lock().await.line(stream, full, &line);
+                }
                 line.clear();
             }
         }
         if count == 0 {
-            if !line.is_empty() {
-                log.lock().await.line(stream, true, &line)?;
+            if !line.is_empty() && lost.is_ok() {
+                lost = log.lock().await.line(stream, true, &line);
             }
-            return Ok(());
+            return lost;
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use code_launcher::runner;
+use code_launcher::{roles, runner};
 use sidecar_http::services;
 use sidecar_kit::{CommonArgs, Privileges, run_process};
 
@@ -17,8 +17,17 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = roles::play() {
+        return code;
+    }
     let cli = Cli::parse();
     if cli.common.probe {
+        // Nobody answers to root; a probe starts as the container's user, which is root here.
+        if nix::unistd::geteuid().is_root()
+            && let Err(error) = runner::become_user(services::CODE_LAUNCHER.uid)
+        {
+            return code_launcher::refuse(&error);
+        }
         return launch(cli, None);
     }
     // Two processes from here on: root keeps only the runner, and the launcher proper is its own user before it reads

@@ -1,193 +1,256 @@
 //! The application's image, by digest.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use futures::StreamExt;
 use oci_client::client::{Certificate, CertificateEncoding, ClientConfig};
-use oci_client::manifest::OciDescriptor;
+use oci_client::errors::OciDistributionError;
+use oci_client::manifest::{OciDescriptor, OciImageManifest, OciManifest};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
-use oci_spec::image::ImageConfiguration;
+use oci_spec::image::{Arch, ImageConfiguration, Os};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use sidecar_kit::CommonArgs;
 use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
 
-use crate::LaunchError;
-use crate::unpack::{Caps, Compression, unpack_verified};
+use crate::runner::ImageSettings;
+use crate::unpack::Compression;
+use crate::{LaunchError, OWN_PROGRAM, ROOT, roles};
 
-const MANIFEST_TYPES: [&str; 2] = [
+const MANIFEST_TYPES: [&str; 4] = [
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
 ];
 const MANIFEST_CAP: usize = 4 << 20;
-const CONFIG_CAP: i64 = 4 << 20;
+const CONFIG_CAP: u64 = 4 << 20;
 /// Compressed layers together.
-const LAYERS_CAP: i64 = 8 << 30;
+const LAYERS_CAP: u64 = 8 << 30;
+const LAYERS: usize = 256;
 
-/// What the image says about running it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ImageSettings {
-    pub entrypoint: Vec<String>,
-    pub command: Vec<String>,
-    pub env: Vec<String>,
-    pub working_dir: Option<String>,
-}
-
-/// Pulls an image and unpacks it into `rootfs`, which must be new. Every blob is compared with its digest, and every layer's
-/// content with the digest in the image's configuration.
+/// Pulls an image and unpacks it into a new folder of `scratch`. Every blob is compared with its digest and its length, and
+/// every layer's content with the digest in the image's configuration.
 #[tracing::instrument(skip_all)]
 pub(crate) async fn pull(
     reference: &str,
-    rootfs: PathBuf,
     scratch: &Path,
     common: &CommonArgs,
 ) -> Result<ImageSettings, LaunchError> {
-    let refused = |reason: String| LaunchError::Image {
-        reference: reference.to_owned(),
-        reason,
-    };
-    let image = Reference::from_str(reference).map_err(|error| refused(error.to_string()))?;
-    let expected = image
-        .digest()
-        .ok_or_else(|| refused("is not given by digest".to_owned()))?
-        .to_owned();
-    let client = Client::new(ClientConfig {
-        tls_certs_only: roots(common, reference)?,
-        ..ClientConfig::default()
-    });
-    let failed = |what: &str, source| LaunchError::Pull {
-        reference: reference.to_owned(),
-        what: what.to_owned(),
-        source: Box::new(source),
-    };
-    let (bytes, _) = client
-        .pull_manifest_raw(&image, &RegistryAuth::Anonymous, &MANIFEST_TYPES)
-        .await
-        .map_err(|error| failed("manifest", error))?;
-    if bytes.len() > MANIFEST_CAP {
-        return Err(refused(
-            "the manifest is larger than any honest one".to_owned(),
-        ));
-    }
-    check_digest(&bytes, &expected).map_err(&refused)?;
-    let manifest: oci_client::manifest::OciImageManifest =
-        serde_json::from_slice(&bytes).map_err(|error| refused(format!("manifest: {error}")))?;
-    let total = manifest
-        .layers
-        .iter()
-        .fold(0_i64, |sum, layer| sum.saturating_add(layer.size.max(0)));
-    if manifest.config.size > CONFIG_CAP || total > LAYERS_CAP {
-        return Err(refused(
-            "the image is larger than this room accepts".to_owned(),
-        ));
+    let pull = Pull::new(reference, common)?;
+    let manifest = pull.manifest().await?;
+    let layers: Vec<&OciDescriptor> = manifest.layers.iter().collect();
+    let lengths = layers.iter().map(|layer| length(layer));
+    let total = lengths.fold(0_u64, u64::saturating_add);
+    if length(&manifest.config) > CONFIG_CAP || total > LAYERS_CAP || layers.len() > LAYERS {
+        return Err(pull.refused("is larger than this room accepts"));
     }
     let mut config = Vec::new();
-    let fetched = client
-        .pull_blob(&image, &manifest.config, &mut config)
-        .await;
-    fetched.map_err(|error| failed("configuration", error))?;
-    check_digest(&config, &manifest.config.digest).map_err(&refused)?;
+    pull.blob(&manifest.config, &mut config).await?;
     let config: ImageConfiguration = serde_json::from_slice(&config)
-        .map_err(|error| refused(format!("configuration: {error}")))?;
-    let diff_ids = config.rootfs().diff_ids().clone();
-    if diff_ids.len() != manifest.layers.len() {
-        return Err(refused(
-            "manifest and configuration disagree on the layers".to_owned(),
-        ));
+        .map_err(|error| pull.refused(format!("configuration: {error}")))?;
+    let diff_ids = config.rootfs().diff_ids();
+    if diff_ids.len() != layers.len() {
+        return Err(pull.refused("manifest and configuration disagree on the layers"));
     }
-    std::fs::create_dir(&rootfs)
+    let root = scratch.join(ROOT);
+    tokio::fs::create_dir(&root)
+        .await
         .map_err(|error| LaunchError::io("the application's root", error))?;
-    for (layer, diff_id) in manifest.layers.iter().zip(diff_ids) {
-        let compression = Compression::of(&layer.media_type).ok_or_else(|| {
-            refused(format!(
-                "layers of type {:?} are not supported",
-                layer.media_type
-            ))
-        })?;
-        let file = download(&client, &image, layer, scratch).await?;
-        let rootfs = rootfs.clone();
-        let unpacked = tokio::task::spawn_blocking(move || {
-            let file =
-                std::fs::File::open(&file).map_err(|error| LaunchError::io("layer", error))?;
-            unpack_verified(file, compression, &diff_id, &rootfs, Caps::default())
-        });
-        unpacked
-            .await
-            .map_err(|error| refused(error.to_string()))??;
+    for (layer, diff_id) in layers.into_iter().zip(diff_ids) {
+        pull.layer(layer, diff_id, &root, scratch).await?;
     }
     let settings = config.config().clone().unwrap_or_default();
+    let part = |part: &Option<Vec<String>>| part.clone().unwrap_or_default();
     Ok(ImageSettings {
-        entrypoint: settings.entrypoint().clone().unwrap_or_default(),
-        command: settings.cmd().clone().unwrap_or_default(),
-        env: settings.env().clone().unwrap_or_default(),
+        command: [part(settings.entrypoint()), part(settings.cmd())].concat(),
+        environment: part(settings.env()),
         working_dir: settings.working_dir().clone().filter(|dir| !dir.is_empty()),
     })
 }
 
-/// Fetches one layer to a file and compares it with its digest.
-async fn download(
-    client: &Client,
-    image: &Reference,
-    layer: &OciDescriptor,
-    scratch: &Path,
-) -> Result<PathBuf, LaunchError> {
-    let path = scratch.join("layer");
-    let broken = |error| LaunchError::io("layer", error);
-    let mut file = tokio::fs::File::create(&path).await.map_err(broken)?;
-    let fetched = client.pull_blob(image, layer, &mut file).await;
-    fetched.map_err(|source| LaunchError::Pull {
-        reference: image.to_string(),
-        what: format!("layer {}", layer.digest),
-        source: Box::new(source),
-    })?;
-    file.flush().await.map_err(broken)?;
-    let (check, expected, reference) = (path.clone(), layer.digest.clone(), image.to_string());
-    let checked = tokio::task::spawn_blocking(move || {
-        let mut hasher = Sha256::new();
-        let mut file = std::fs::File::open(check)?;
-        let mut chunk = vec![0; 1 << 20];
-        loop {
-            match std::io::Read::read(&mut file, &mut chunk)? {
-                0 => {
-                    return std::io::Result::Ok(format!(
-                        "sha256:{}",
-                        hex::encode(hasher.finalize())
-                    ));
-                }
-                count => hasher.update(chunk.get(..count).unwrap_or_default()),
-            }
+struct Pull<'a> {
+    reference: &'a str,
+    image: Reference,
+    client: Client,
+}
+
+impl<'a> Pull<'a> {
+    fn new(reference: &'a str, common: &CommonArgs) -> Result<Self, LaunchError> {
+        let refused = |reason: String| LaunchError::Image {
+            reference: reference.to_owned(),
+            reason,
+        };
+        let image = Reference::from_str(reference).map_err(|error| refused(error.to_string()))?;
+        let config = ClientConfig {
+            tls_certs_only: roots(common).map_err(refused)?,
+            ..ClientConfig::default()
+        };
+        // Not `Client::new`: it falls back to the machine's roots.
+        let client = Client::try_from(config).map_err(|error| refused(error.to_string()))?;
+        Ok(Self {
+            reference,
+            image,
+            client,
+        })
+    }
+
+    fn refused(&self, reason: impl Into<String>) -> LaunchError {
+        LaunchError::Image {
+            reference: self.reference.to_owned(),
+            reason: reason.into(),
         }
-    });
-    match checked.await {
-        Ok(Ok(actual)) if actual == expected => Ok(path),
-        Ok(Ok(actual)) => Err(LaunchError::Image {
-            reference,
-            reason: format!("layer {expected} has digest {actual}"),
-        }),
-        Ok(Err(error)) => Err(broken(error)),
-        Err(error) => Err(LaunchError::Image {
-            reference,
-            reason: error.to_string(),
-        }),
+    }
+
+    fn failed(&self, what: &str, source: OciDistributionError) -> LaunchError {
+        if let OciDistributionError::DigestError(error) = &source {
+            return self.refused(format!("{what}: {error}"));
+        }
+        LaunchError::Pull {
+            reference: self.reference.to_owned(),
+            what: what.to_owned(),
+            source: Box::new(source),
+        }
+    }
+
+    /// The manifest that the reference names, or its choice for this machine if it names an index.
+    async fn manifest(&self) -> Result<OciImageManifest, LaunchError> {
+        let digest = self
+            .image
+            .digest()
+            .ok_or_else(|| self.refused("is not given by digest"))?;
+        let index = match self.document(digest).await? {
+            OciManifest::Image(manifest) => return Ok(manifest),
+            OciManifest::ImageIndex(index) => index,
+        };
+        let ours = index.manifests.iter().find(|entry| {
+            let platform = entry.platform.as_ref();
+            platform.is_some_and(|p| p.os == Os::Linux && p.architecture == Arch::Amd64)
+        });
+        let ours = ours.ok_or_else(|| self.refused("has no part for linux/amd64"))?;
+        match self.document(&ours.digest).await? {
+            OciManifest::Image(manifest) => Ok(manifest),
+            OciManifest::ImageIndex(_) => Err(self.refused("is an index of indexes")),
+        }
+    }
+
+    async fn document(&self, digest: &str) -> Result<OciManifest, LaunchError> {
+        let image = self.image.clone_with_digest(digest.to_owned());
+        let (bytes, _) = self
+            .client
+            .pull_manifest_raw(&image, &RegistryAuth::Anonymous, &MANIFEST_TYPES)
+            .await
+            .map_err(|error| self.failed("manifest", error))?;
+        if bytes.len() > MANIFEST_CAP {
+            return Err(self.refused("the manifest is larger than any honest one"));
+        }
+        let actual = format!("sha256:{}", hex::encode(Sha256::digest(&bytes)));
+        if actual != digest {
+            return Err(self.refused(format!("the manifest has digest {actual}, not {digest}")));
+        }
+        serde_json::from_slice(&bytes).map_err(|error| self.refused(format!("manifest: {error}")))
+    }
+
+    /// Fetches a blob, at most as much of it as its descriptor announces, and compares it with its digest.
+    async fn blob(
+        &self,
+        blob: &OciDescriptor,
+        mut to: impl tokio::io::AsyncWrite + Unpin,
+    ) -> Result<(), LaunchError> {
+        let digest = blob.digest.as_str();
+        // By digest alone: a descriptor's own addresses would let an image send this machine anywhere.
+        let mut blob_stream = self
+            .client
+            .pull_blob_stream(&self.image, digest)
+            .await
+            .map_err(|error| self.failed(digest, error))?
+            .stream;
+        let mut hasher = Sha256::new();
+        let mut left = length(blob);
+        while let Some(part) = blob_stream.next().await {
+            // The library's stream ends with an error as well if the digest is another one; ours is the verdict.
+            let part = part.map_err(|error| self.failed(digest, error.into()))?;
+            left = left
+                .checked_sub(part.len() as u64)
+                .ok_or_else(|| self.refused(format!("{digest} is longer than announced")))?;
+            hasher.update(&part);
+            to.write_all(&part)
+                .await
+                .map_err(|error| LaunchError::io("a part of the image", error))?;
+        }
+        to.flush()
+            .await
+            .map_err(|error| LaunchError::io("a part of the image", error))?;
+        let actual = format!("sha256:{}", hex::encode(hasher.finalize()));
+        if left != 0 || actual != digest {
+            return Err(self.refused(format!("{digest} has digest {actual}")));
+        }
+        Ok(())
+    }
+
+    /// Fetches a layer and has it unpacked by a process that can do nothing else.
+    async fn layer(
+        &self,
+        layer: &OciDescriptor,
+        diff_id: &str,
+        root: &Path,
+        scratch: &Path,
+    ) -> Result<(), LaunchError> {
+        let media_type = &layer.media_type;
+        if Compression::of(media_type).is_none() {
+            return Err(self.refused(format!("layers of type {media_type:?} are not supported")));
+        }
+        let broken = |error| LaunchError::io("a layer", error);
+        let path: PathBuf = scratch.join("layer");
+        let file = tokio::fs::File::create(&path).await.map_err(broken)?;
+        self.blob(layer, file).await?;
+        let layer = std::fs::File::open(&path).map_err(broken)?;
+        let unpacked = Command::new(OWN_PROGRAM)
+            .args([roles::UNPACK, media_type, diff_id])
+            .arg(root)
+            .env_clear()
+            .stdin(layer)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .map_err(broken)?;
+        tokio::fs::remove_file(&path).await.map_err(broken)?;
+        if unpacked.status.success() {
+            return Ok(());
+        }
+        #[derive(Deserialize)]
+        struct Said {
+            entry: String,
+            reason: String,
+        }
+        Err(match serde_json::from_slice(&unpacked.stdout) {
+            Ok(Said { entry, reason }) => LaunchError::Layer { entry, reason },
+            Err(_) => LaunchError::Layer {
+                entry: String::new(),
+                reason: format!("its unpacking ended with {}", unpacked.status),
+            },
+        })
     }
 }
 
-fn check_digest(bytes: &[u8], expected: &str) -> Result<(), String> {
-    let actual = format!("sha256:{}", hex::encode(Sha256::digest(bytes)));
-    if actual == expected {
-        Ok(())
-    } else {
-        Err(format!("digest {actual} is not {expected}"))
-    }
+/// What a descriptor announces; nothing honest is negative.
+fn length(blob: &OciDescriptor) -> u64 {
+    u64::try_from(blob.size).unwrap_or(u64::MAX)
 }
 
 /// Compiled-in web roots, and the measured extra ones of a virtual environment. `oci-client` takes certificates, not trust
 /// anchors.
-fn roots(common: &CommonArgs, reference: &str) -> Result<Vec<Certificate>, LaunchError> {
-    let mut roots: Vec<Certificate> = webpki_root_certs::TLS_SERVER_ROOT_CERTS
-        .iter()
+fn roots(common: &CommonArgs) -> Result<Vec<Certificate>, String> {
+    let web = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
+    let mut roots: Vec<Certificate> = web
         .map(|der| Certificate {
             encoding: CertificateEncoding::Der,
             data: der.to_vec(),
@@ -196,10 +259,7 @@ fn roots(common: &CommonArgs, reference: &str) -> Result<Vec<Certificate>, Launc
     if let (Some(extra), true) = (&common.extra_roots, common.insecure_virtual) {
         let data = BASE64_STANDARD
             .decode(extra)
-            .map_err(|error| LaunchError::Image {
-                reference: reference.to_owned(),
-                reason: format!("--extra-roots: {error}"),
-            })?;
+            .map_err(|error| format!("--extra-roots: {error}"))?;
         roots.push(Certificate {
             encoding: CertificateEncoding::Pem,
             data,

@@ -3,6 +3,7 @@
 //! Every path is resolved below the root by the kernel (`openat2`, `RESOLVE_IN_ROOT`), so neither `..` nor a symbolic link
 //! of an earlier entry leads out. Device nodes are refused, special mode bits dropped, sizes and counts bounded.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -14,6 +15,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, mkdirat};
 use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 use sha2::{Digest, Sha256};
+use sidecar_http::services::APPLICATION_UID;
 use tar::{Archive, Entry, EntryType};
 
 use crate::LaunchError;
@@ -57,14 +59,14 @@ impl Compression {
 
 /// Unpacks a layer whose content must have this digest. After an error the directory is not to be used.
 pub(crate) fn unpack_verified(
-    layer: File,
+    layer: Box<dyn Read>,
     compression: Compression,
     diff_id: &str,
     root: &Path,
     caps: Caps,
 ) -> Result<(), LaunchError> {
     let clear: Box<dyn Read> = match compression {
-        Compression::None => Box::new(layer),
+        Compression::None => layer,
         Compression::Gzip => Box::new(MultiGzDecoder::new(layer)),
     };
     let mut hashed = Hashed {
@@ -112,6 +114,7 @@ pub fn unpack(layer: &mut dyn Read, root: &Path, caps: Caps) -> Result<(), Launc
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let root = openat(AT_FDCWD, root, flags, Mode::empty())
         .map_err(|errno| LaunchError::io("the application's root", errno))?;
+    let mut layer_paths = Made::default();
     let mut archive = Archive::new(layer);
     let entries = archive
         .entries()
@@ -122,7 +125,7 @@ pub fn unpack(layer: &mut dyn Read, root: &Path, caps: Caps) -> Result<(), Launc
         if count >= caps.entries {
             return Err(refused(&name, "more entries than this room accepts"));
         }
-        apply(&root, &mut entry, &name)?;
+        apply(&root, &mut entry, &name, &mut layer_paths)?;
     }
     Ok(())
 }
@@ -134,7 +137,45 @@ fn refused(entry: &str, reason: &str) -> LaunchError {
     }
 }
 
-fn apply<R: Read>(root: &OwnedFd, entry: &mut Entry<'_, R>, name: &str) -> Result<(), LaunchError> {
+/// The paths that the layer itself brought, and the directories above them. Its whiteouts hide lower layers only.
+#[derive(Default)]
+struct Made(HashSet<String>);
+
+impl Made {
+    fn insert(&mut self, parts: &[String]) {
+        for end in 1..=parts.len() {
+            self.0
+                .insert(parts.get(..end).unwrap_or_default().join("/"));
+        }
+    }
+
+    fn has(&self, path: &str) -> bool {
+        self.0.contains(path)
+    }
+}
+
+/// What the application's user may do with a file of the image, whatever the file's owner was there: files belong to the
+/// launcher here, so the application's rights are those of "others".
+fn mode_for_application(header: &tar::Header) -> Mode {
+    let mode = header.mode().unwrap_or(0o644);
+    let is_application = |id: io::Result<u64>| id.is_ok_and(|id| id == u64::from(APPLICATION_UID));
+    let effective = if is_application(header.uid()) {
+        mode >> 6
+    } else if is_application(header.gid()) {
+        mode >> 3
+    } else {
+        mode
+    };
+    // Special bits would mean nothing under no_new_privs; they are dropped all the same.
+    Mode::from_bits_truncate((mode & 0o770) | (effective & 0o7))
+}
+
+fn apply<R: Read>(
+    root: &OwnedFd,
+    entry: &mut Entry<'_, R>,
+    name: &str,
+    made: &mut Made,
+) -> Result<(), LaunchError> {
     let kind = entry.header().entry_type();
     if matches!(kind, EntryType::XGlobalHeader) {
         return Ok(());
@@ -150,14 +191,16 @@ fn apply<R: Read>(root: &OwnedFd, entry: &mut Entry<'_, R>, name: &str) -> Resul
     };
     let failed = |errno: Errno| refused(name, &errno.to_string());
     let parent = make_parents(root, parents).map_err(failed)?;
+    let prefix = parents.join("/");
     if *last == ".wh..wh..opq" {
-        return empty(&parent).map_err(|error| refused(name, &error.to_string()));
+        return empty(&parent, &prefix, made).map_err(|error| refused(name, &error.to_string()));
     }
     if let Some(gone) = last.strip_prefix(".wh.") {
-        return remove(&parent, gone).map_err(|error| refused(name, &error.to_string()));
+        return whiteout(&parent, gone, &below(&prefix, gone), made)
+            .map_err(|error| refused(name, &error.to_string()));
     }
-    // Special bits would mean nothing under no_new_privs; they are dropped all the same.
-    let mode = Mode::from_bits_truncate(entry.header().mode().unwrap_or(0o644) & 0o777);
+    made.insert(&parts);
+    let mode = mode_for_application(entry.header());
     match kind {
         EntryType::Directory => {
             match mkdirat(parent.as_fd(), last.as_str(), Mode::S_IRWXU) {
@@ -304,11 +347,30 @@ fn remove(parent: &OwnedFd, name: &str) -> io::Result<()> {
     }
 }
 
-/// Removes everything in a directory.
-fn empty(directory: &OwnedFd) -> io::Result<()> {
+fn below(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{prefix}/{name}")
+    }
+}
+
+/// Removes what lower layers brought under a name.
+fn whiteout(parent: &OwnedFd, name: &str, path: &str, made: &Made) -> io::Result<()> {
+    if !made.has(path) {
+        return remove(parent, name);
+    }
+    match open_directory(parent, name) {
+        Ok(directory) => empty(&directory, path, made),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Removes what lower layers brought into a directory.
+fn empty(directory: &OwnedFd, prefix: &str, made: &Made) -> io::Result<()> {
     for entry in std::fs::read_dir(format!("/proc/self/fd/{}", directory.as_raw_fd()))? {
         if let Some(name) = entry?.file_name().to_str() {
-            remove(directory, name)?;
+            whiteout(directory, name, &below(prefix, name), made)?;
         }
     }
     Ok(())
@@ -430,6 +492,88 @@ mod tests {
     }
 
     #[test]
+    fn whiteouts_spare_what_their_own_layer_brought_whatever_comes_first() {
+        let lower = layer(&[
+            entry(Regular, "var/old", "", b"1"),
+            entry(Regular, "var/both/old", "", b"2"),
+        ]);
+        let upper = layer(&[
+            entry(Regular, "var/+new", "", b"3"),
+            entry(Regular, "var/both/new", "", b"4"),
+            entry(Regular, "var/.wh..wh..opq", "", b""),
+            entry(Regular, "var/.wh.+new", "", b""),
+        ]);
+        let (folder, outcome) = apply_all(&[lower, upper]);
+        outcome.unwrap();
+        let var = folder.path().join("root/var");
+        assert!(var.join("+new").exists() && var.join("both/new").exists());
+        assert!(!var.join("old").exists() && !var.join("both/old").exists());
+    }
+
+    #[test]
+    fn the_application_may_what_its_user_might_in_the_image() {
+        use std::os::unix::fs::MetadataExt;
+        let owned = |path: &str, mode: u32, uid: u64, gid: u64| {
+            let mut bytes = entry(Regular, path, "", b"x");
+            let mut header = tar::Header::from_byte_slice(&bytes[..512]).clone();
+            header.set_mode(mode);
+            header.set_uid(uid);
+            header.set_gid(gid);
+            header.set_cksum();
+            bytes[..512].copy_from_slice(header.as_bytes());
+            bytes
+        };
+        let (folder, outcome) = apply_all(&[layer(&[
+            owned("own", 0o700, 1000, 0),
+            owned("group", 0o750, 0, 1000),
+            owned("root", 0o750, 0, 0),
+            owned("denied", 0o077, 1000, 0),
+        ])]);
+        outcome.unwrap();
+        let others = |name: &str| {
+            let path = folder.path().join("root").join(name);
+            std::fs::metadata(path).unwrap().mode() & 0o7
+        };
+        assert_eq!([others("own"), others("group")], [7, 5]);
+        assert_eq!([others("root"), others("denied")], [0, 0]);
+    }
+
+    #[test]
+    fn a_bomb_ends_at_the_cap() {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let mut header = tar::Header::new_ustar();
+        header.as_mut_bytes()[..4].copy_from_slice(b"bomb");
+        header.set_entry_type(Regular);
+        header.set_size(64 << 20);
+        header.set_cksum();
+        packed.write_all(header.as_bytes()).unwrap();
+        packed.write_all(&vec![0; 64 << 20]).unwrap();
+        let packed = packed.finish().unwrap();
+        assert!(packed.len() < 1 << 20);
+        let folder = tempfile::tempdir().unwrap();
+        let caps = Caps {
+            entries: 10,
+            bytes: 1 << 20,
+        };
+        let layer = Box::new(io::Cursor::new(packed));
+        let outcome = unpack_verified(layer, Compression::Gzip, "sha256:0", folder.path(), caps);
+        assert!(outcome.is_err());
+        let written = std::fs::metadata(folder.path().join("bomb")).unwrap().len();
+        assert!(written <= 1 << 20, "{written}");
+    }
+
+    #[test]
+    fn layers_that_are_compressed_otherwise_or_encrypted_are_not_supported() {
+        for media_type in [
+            "application/vnd.oci.image.layer.v1.tar+zstd",
+            "application/vnd.oci.image.layer.v1.tar+gzip+encrypted",
+            "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+        ] {
+            assert_eq!(Compression::of(media_type), None);
+        }
+    }
+
+    #[test]
     fn counts_and_content_are_bounded_and_verified() {
         let tar = layer(&[entry(Regular, "a", "", b"1"), entry(Regular, "b", "", b"2")]);
         let folder = tempfile::tempdir().unwrap();
@@ -443,7 +587,7 @@ mod tests {
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(&tar).unwrap();
             io::Seek::rewind(&mut file).unwrap();
-            file
+            Box::new(file)
         };
         let digest = format!("sha256:{}", hex::encode(Sha256::digest(&tar)));
         let folder = tempfile::tempdir().unwrap();

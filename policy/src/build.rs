@@ -178,7 +178,7 @@ impl Builder<'_> {
             directories.push(owned(
                 format!("{}/{}", services::SOCKET_DIR, service.name),
                 service.uid,
-                0o711,
+                0o755,
             ));
         }
         let launcher = services::CODE_LAUNCHER.uid;

@@ -1,4 +1,5 @@
 //! The container group of the hello-job contract.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // helpers of tests
 
 use cleanroom_spec::Specification;
 use policy::{Deployment, HostData, ImageEntry, ImageManifest, PolicyError, build, emit};
@@ -142,38 +143,6 @@ fn virtual_and_production_differ_in_one_image_and_in_trust_only() {
 }
 
 #[test]
-fn the_command_of_a_shim_is_exactly_this() {
-    let group = build(&spec(), &deployment(), &images()).unwrap();
-    let shim = group
-        .containers
-        .iter()
-        .find(|container| container.name == "fabrikam-output-blobfuse")
-        .unwrap();
-    assert_eq!(
-        shim.command,
-        [
-            "/blobfuse-shim",
-            "--mount-path",
-            "/mnt/remote/fabrikam-output",
-            "--no-read-only",
-            "--encryption-mode",
-            "CSE",
-            "--access-name",
-            "fabrikam-output",
-            "--uid",
-            "10021",
-            "--format",
-            "v2",
-        ]
-    );
-    assert_eq!(
-        shim.env["WRAPPED_DEK_SECRET"],
-        "wrapped-fabrikam-output-dek-1a2b3c4d-kek"
-    );
-    assert_eq!(shim.env["AZURE_STORAGE_ACCOUNT"], "fabsa");
-}
-
-#[test]
 fn a_grant_names_one_user_and_exactly_what_its_shim_asks() {
     use base64::Engine as _;
     let group = build(&spec(), &deployment(), &images()).unwrap();
@@ -257,4 +226,160 @@ fn an_executable_that_is_not_the_images_program_is_refused() {
     ));
     entry.executable_sha256 = Some(HostData::of(b"program").to_string());
     entry.verified_executable().unwrap();
+}
+
+/// Every scalar of a document, by JSON pointer.
+fn scalars(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(members) => {
+            for (name, member) in members {
+                let name = name.replace('~', "~0").replace('/', "~1");
+                scalars(member, &format!("{at}/{name}"), found);
+            }
+        }
+        serde_json::Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                scalars(item, &format!("{at}/{index}"), found);
+            }
+        }
+        serde_json::Value::Null => {}
+        _ => found.push(at.to_owned()),
+    }
+}
+
+#[test]
+fn one_changed_byte_anywhere_in_the_contract_is_refused_or_changes_the_host_data() {
+    let original = build(&spec(), &deployment(), &images()).unwrap();
+    let document = serde_json::to_value(spec()).unwrap();
+    let mut places = Vec::new();
+    scalars(&document, "", &mut places);
+    let (mut measured, mut refused) = (0, 0);
+    for place in &places {
+        let mut changed = document.clone();
+        let value = changed.pointer_mut(place).unwrap();
+        *value = match value {
+            serde_json::Value::String(text) => format!("{text}a").into(),
+            serde_json::Value::Number(number) => (number.as_f64().unwrap() + 1.0).into(),
+            other => panic!("{place}: {other}"),
+        };
+        let built = Specification::from_value(changed)
+            .map_err(PolicyError::from)
+            .and_then(|spec| build(&spec, &deployment(), &images()));
+        match built {
+            Ok(group) => {
+                assert_ne!(
+                    group.host_data().unwrap(),
+                    original.host_data().unwrap(),
+                    "{place}"
+                );
+                measured += 1;
+            }
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(
+        measured > 20 && refused > 20,
+        "{measured} measured, {refused} refused"
+    );
+}
+
+#[test]
+fn nothing_that_a_contract_asks_for_is_ignored() {
+    type Change = fn(&mut Specification);
+    let cases: [(Change, &str); 7] = [
+        (
+            |s| s.network = Some(cleanroom_spec::NetworkSettings::default()),
+            "network",
+        ),
+        (
+            |s| s.applications[0].image.executable.identity = Some(s.identities[1].clone()),
+            "identity may pull",
+        ),
+        (
+            |s| s.applications[0].image.protection = Some(s.datasources[0].protection.clone()),
+            "encrypted image",
+        ),
+        (
+            |s| {
+                let read = r#"{"KeyType":"KEK","EncryptionMode":"CPK","manifestHmac":"#.to_owned();
+                s.datasources[0].protection.configuration =
+                    format!("{read}\"{}\"}}", "0".repeat(64));
+            },
+            "pinned manifest",
+        ),
+        (
+            |s| {
+                s.datasources[0].protection.configuration =
+                    r#"{"KeyType":"KEK","EncryptionMode":"SSE"}"#.to_owned();
+            },
+            "SSE",
+        ),
+        (
+            |s| {
+                let service = cleanroom_spec::GovernanceService {
+                    url: "https://contoso.example".to_owned(),
+                    method: "GET".to_owned(),
+                    valid_responses: vec![200],
+                    identity: s.identities[0].clone(),
+                };
+                s.governance = Some(cleanroom_spec::GovernanceSettings {
+                    audit: Some(vec![service]),
+                    ..cleanroom_spec::GovernanceSettings::default()
+                });
+            },
+            "beside CGS",
+        ),
+        (
+            |s| {
+                s.sandbox = Some(cleanroom_spec::SandboxSettings {
+                    sandbox_type: cleanroom_spec::SandboxType::Type0,
+                    privacy_policy: None,
+                    configuration: r#"{"limits":"none"}"#.to_owned(),
+                });
+            },
+            "sandbox configuration",
+        ),
+    ];
+    for (change, reason) in cases {
+        let mut asked = spec();
+        change(&mut asked);
+        let error = build(&asked, &deployment(), &images()).unwrap_err();
+        assert_eq!(error.code(), "CR-POLICY-0002", "{error}");
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn the_virtual_attester_is_pinned_only_where_everybody_can_see_it() {
+    let mut deployment = deployment();
+    deployment.insecure_virtual = true;
+    let group = build(&spec(), &deployment, &images()).unwrap();
+    assert!(group.insecure_virtual);
+    let names: Vec<_> = group.all().map(|c| c.image.name.as_str()).collect();
+    assert!(names.contains(&"skr-agent-virtual") && !names.contains(&"skr-agent"));
+}
+
+#[test]
+fn an_image_manifest_with_a_bad_digest_or_two_entries_of_a_name_is_refused() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let good = format!("sha256:{}", "a".repeat(64));
+    for (text, usable) in [
+        (
+            format!(r#"[{{"name":"init","digest":"{good}","diff_id":"x"}}]"#),
+            true,
+        ),
+        (
+            r#"[{"name":"init","digest":"sha256:abc"}]"#.to_owned(),
+            false,
+        ),
+        (r#"[{"name":"init","digest":"latest"}]"#.to_owned(), false),
+        (
+            format!(r#"[{{"name":"init","digest":"{good}"}},{{"name":"init","digest":"{good}"}}]"#),
+            false,
+        ),
+        ("{}".to_owned(), false),
+    ] {
+        std::fs::write(file.path(), &text).unwrap();
+        assert_eq!(ImageManifest::read(file.path()).is_ok(), usable, "{text}");
+    }
 }

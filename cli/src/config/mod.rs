@@ -5,13 +5,14 @@ mod dataset;
 mod identity;
 mod telemetry;
 mod view;
-mod wrap;
+pub(crate) mod wrap;
 
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use cleanroom_spec::{Identity, Specification};
 
+use crate::credential::Access;
 use crate::{CliError, stores};
 
 /// The identity that CGS vouches for; every other stands on it.
@@ -55,20 +56,20 @@ pub enum ConfigCommand {
 ///
 /// # Errors
 /// The command's own.
-pub async fn run(command: ConfigCommand) -> Result<(), CliError> {
+pub(crate) async fn run(command: ConfigCommand, access: &Access) -> Result<(), CliError> {
     match command {
         ConfigCommand::Init { cleanroom_config } => init(&cleanroom_config),
         ConfigCommand::AddIdentity(command) => identity::run(command),
         ConfigCommand::AddDatasource(args) => dataset::run(&args, dataset::Kind::Source),
         ConfigCommand::AddDatasink(args) => dataset::run(&args, dataset::Kind::Sink),
-        ConfigCommand::SetLogging(args) => telemetry::logging(args).await,
-        ConfigCommand::SetTelemetry(args) => telemetry::telemetry(args).await,
+        ConfigCommand::SetLogging(args) => telemetry::logging(&args, &access.azure()?).await,
+        ConfigCommand::SetTelemetry(args) => telemetry::telemetry(&args, &access.azure()?).await,
         ConfigCommand::AddApplication(args) => application::run(args),
         ConfigCommand::View(args) => view::run(&args),
         ConfigCommand::Validate { cleanroom_config } => {
             Ok(read_specification(&cleanroom_config)?.validate()?)
         }
-        ConfigCommand::WrapDeks(args) => wrap::run(args).await,
+        ConfigCommand::WrapDeks(args) => wrap::run(&args, &access.azure()?).await,
     }
 }
 

@@ -7,6 +7,7 @@ use cleanroom_spec::{
 use super::dataset::{KeyArgs, Kind, access_point};
 use super::{change, identity_of, read_specification};
 use crate::CliError;
+use crate::credential::Azure;
 use crate::datastore::{self, AddArgs, Mode};
 use crate::stores::{self, DataStores};
 
@@ -38,8 +39,8 @@ pub struct TelemetryArgs {
     keys: KeyArgs,
 }
 
-pub(super) async fn logging(args: TelemetryArgs) -> Result<(), CliError> {
-    let sink = sink(&args, LOGS).await?;
+pub(super) async fn logging(args: &TelemetryArgs, azure: &Azure) -> Result<(), CliError> {
+    let sink = sink(args, azure, LOGS).await?;
     change(&args.cleanroom_config, |spec| {
         spec.put_access_point(sink.clone());
         settings(spec).application = Some(ApplicationTelemetry {
@@ -50,8 +51,8 @@ pub(super) async fn logging(args: TelemetryArgs) -> Result<(), CliError> {
     })
 }
 
-pub(super) async fn telemetry(args: TelemetryArgs) -> Result<(), CliError> {
-    let sink = sink(&args, TELEMETRY).await?;
+pub(super) async fn telemetry(args: &TelemetryArgs, azure: &Azure) -> Result<(), CliError> {
+    let sink = sink(args, azure, TELEMETRY).await?;
     change(&args.cleanroom_config, |spec| {
         spec.put_access_point(sink.clone());
         settings(spec).infrastructure = Some(InfrastructureTelemetry {
@@ -72,7 +73,11 @@ fn settings(spec: &mut cleanroom_spec::Specification) -> &mut Telemetry {
 }
 
 /// The sink's datastore, made once per fragment.
-async fn sink(args: &TelemetryArgs, access_name: &str) -> Result<AccessPoint, CliError> {
+async fn sink(
+    args: &TelemetryArgs,
+    azure: &Azure,
+    access_name: &str,
+) -> Result<AccessPoint, CliError> {
     let identity = identity_of(
         &read_specification(&args.cleanroom_config)?,
         &args.keys.identity,
@@ -94,7 +99,7 @@ async fn sink(args: &TelemetryArgs, access_name: &str) -> Result<AccessPoint, Cl
     let store = match known.find(&name) {
         Ok(store) => store.clone(),
         Err(_) => {
-            datastore::add(AddArgs {
+            let add = AddArgs {
                 name,
                 config: args.datastore_config.clone(),
                 secretstore: args.datastore_secret_store.clone(),
@@ -103,8 +108,8 @@ async fn sink(args: &TelemetryArgs, access_name: &str) -> Result<AccessPoint, Cl
                 backingstore_type: "Azure_BlobStorage".to_owned(),
                 backingstore_id: args.storage_account.clone(),
                 container_name: container,
-            })
-            .await?
+            };
+            datastore::add(add, azure).await?
         }
     };
     access_point(access_name, Kind::Sink, &store, identity, &args.keys)

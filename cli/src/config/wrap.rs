@@ -1,18 +1,19 @@
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use cleanroom_crypto::rsa::{OaepHash, PrivateKey};
-use cleanroom_spec::AccessPoint;
+use cleanroom_crypto::rsa::{OaepHash, PrivateKey, PublicKey};
+use cleanroom_spec::{EncryptionSecret, Specification};
 use keyvault::{KeyClient, ReleasePolicy, SecretClient, VaultKind};
-use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use url::Url;
 
 use super::read_specification;
+use crate::credential::Azure;
 use crate::stores::{self, DataStores};
-use crate::{CliError, credential, deks};
+use crate::{CliError, deks};
 
 /// Which keys, and to which deployment.
 #[derive(clap::Args, Debug)]
@@ -34,46 +35,46 @@ pub struct WrapArgs {
     governance_client: String,
 }
 
-/// `configuration` of the key encryption key's vault.
-#[derive(Deserialize)]
-struct KekConfiguration {
-    authority: String,
-    #[serde(rename = "vaultKind")]
-    vault_kind: VaultKind,
-}
-
-pub(super) async fn run(args: WrapArgs) -> Result<(), CliError> {
+pub(super) async fn run(args: &WrapArgs, azure: &Azure) -> Result<(), CliError> {
     let spec = read_specification(&args.cleanroom_config)?;
     let stores: DataStores = stores::read(&args.datastore_config)?;
-    let host_data = host_data(&args).await?;
-    let client = credential::https()?;
+    let host_data = host_data(args).await?;
+    let wrapped = wrap(&spec, &stores, &host_data, azure).await?;
+    crate::print(&json!({"hostData": hex::encode(host_data), "wrapped": wrapped}))
+}
+
+/// Binds the data keys of every dataset of the fragment to the host data; tells which names they have in which vault.
+pub(crate) async fn wrap(
+    spec: &Specification,
+    stores: &DataStores,
+    host_data: &[u8; 32],
+    azure: &Azure,
+) -> Result<Vec<Value>, CliError> {
     // One key for all datasets that name the same one, imported once.
-    let mut keks: BTreeMap<(String, String), cleanroom_crypto::rsa::PublicKey> = BTreeMap::new();
+    let mut keks: BTreeMap<(&str, &str), PublicKey> = BTreeMap::new();
+    let mut done = Vec::new();
     for point in spec.access_points() {
         let Some(secrets) = &point.protection.encryption_secrets else {
             continue;
         };
-        let store = stores.find(&point.store.id)?;
-        let dek = deks::load(store)?;
+        let dek = deks::load(stores.find(&point.store.id)?)?;
         let (kek, wrapped) = (
             &secrets.kek.secret.backing_resource,
             &secrets.dek.secret.backing_resource,
         );
-        let id = (kek.provider.url.clone(), kek.name.clone());
-        if !keks.contains_key(&id) {
-            keks.insert(id.clone(), import(&client, point, &host_data).await?);
-        }
-        let Some(public) = keks.get(&id) else {
-            continue;
+        let public = match keks.entry((&kek.provider.url, &kek.name)) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(import(azure, &secrets.kek, host_data).await?),
         };
         let value = BASE64_STANDARD.encode(public.encrypt_oaep(OaepHash::Sha256, dek.expose())?);
-        let token = credential::token(&client, VaultKind::KeyVault.audience()).await?;
+        let token = azure.token(VaultKind::KeyVault.audience()).await?;
         let vault = parse(&wrapped.provider.url)?;
-        SecretClient::new(client.clone())
+        SecretClient::new(azure.client())
             .set(&vault, &wrapped.name, &value, &token)
             .await?;
+        done.push(json!({"dataset": point.name, "kek": kek.name, "secret": wrapped.name}));
     }
-    Ok(())
+    Ok(done)
 }
 
 /// The host data of the accepted policy.
@@ -99,27 +100,22 @@ async fn host_data(args: &WrapArgs) -> Result<[u8; 32], CliError> {
 /// Makes the key encryption key in the vault, releasable to this deployment only, and gives its public half. The private
 /// half exists in this process until the vault has it, and nowhere else.
 async fn import(
-    client: &sidecar_http::HttpsClient,
-    point: &AccessPoint,
+    azure: &Azure,
+    secret: &EncryptionSecret,
     host_data: &[u8; 32],
-) -> Result<cleanroom_crypto::rsa::PublicKey, CliError> {
-    let Some(secrets) = &point.protection.encryption_secrets else {
-        return Err(CliError::NotFound {
-            kind: "key of dataset",
-            name: point.name.clone(),
-        });
+) -> Result<PublicKey, CliError> {
+    let kek = &secret.secret.backing_resource;
+    let release = secret.key_release()?;
+    let kind = match release.vault_kind {
+        cleanroom_spec::VaultKind::KeyVault => VaultKind::KeyVault,
+        cleanroom_spec::VaultKind::ManagedHsm => VaultKind::ManagedHsm,
     };
-    let kek = &secrets.kek.secret.backing_resource;
-    let configuration: KekConfiguration = serde_json::from_str(&kek.provider.configuration)
-        .map_err(|error| CliError::Argument {
-            argument: "kek.configuration",
-            reason: error.to_string(),
-        })?;
     let vault = parse(&kek.provider.url)?;
-    let token = credential::token(client, configuration.vault_kind.audience()).await?;
-    let keys = KeyClient::new(client.clone());
-    let policy = ReleasePolicy::for_host_data(&parse(&configuration.authority)?, host_data);
+    let token = azure.token(kind.audience()).await?;
+    let keys = KeyClient::new(azure.client());
+    let policy = ReleasePolicy::for_host_data(&parse(&release.authority)?, host_data);
     if let Some(existing) = keys.get(&vault, &kek.name, &token).await?
+        && existing.exportable
         && existing.release_policy.as_ref() == Some(&policy)
         && let Some(public) = existing.public_key
     {

@@ -1,6 +1,6 @@
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use serde_json::Value;
@@ -35,6 +35,15 @@ pub(crate) fn read_text(path: &Path) -> Result<Zeroizing<String>, GovCliError> {
 pub(crate) fn read_json(path: &Path) -> Result<Value, GovCliError> {
     let bytes = read(path)?;
     serde_json::from_slice(&bytes).map_err(|error| content(path, &error.to_string()))
+}
+
+/// Makes a folder that only its owner may enter, unless it exists.
+pub(crate) fn private_folder(path: &Path) -> Result<(), GovCliError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| GovCliError::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Makes a file that does not exist yet, readable by its owner only if it is secret.

@@ -65,6 +65,7 @@ pub(crate) fn write(name: &str, dir: &Path) -> Result<Written, GovCliError> {
     if let Some(path) = all.into_iter().find(|path| path.exists()) {
         return Err(GovCliError::Exists { path: path.clone() });
     }
+    files::private_folder(dir)?;
     let identity = identity(name)?;
     let encryption = PrivateKey::generate(2048)?;
     let encryption_key = pem("PRIVATE KEY", &encryption.to_pkcs8_der());

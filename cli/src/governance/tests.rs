@@ -1,6 +1,7 @@
 //! Whole commands, from their words to the bytes on the wire, against a CCF that the test scripts.
 
 mod ccf;
+mod emulator;
 
 use clap::Parser;
 use coset::{CoseSign1, TaggedCborSerializable};

@@ -1,16 +1,26 @@
 //! The OCI runtime as a subprocess: create, start, signal, delete.
 
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
 use nix::unistd::Pid;
+use sidecar_http::services::APPLICATION_UID;
 
-use super::{RunRequest, bundle};
-use crate::{Config, LaunchError, Limits};
+use super::bundle;
+use super::protocol::{Gathered, ImageSettings};
+use crate::{
+    APPLICATION_FOLDER, Config, INFRASTRUCTURE_FOLDER, LaunchError, OWN_PROGRAM, ROOT, roles,
+};
 
 /// Name of the container for the runtime.
 const CONTAINER: &str = "application";
@@ -21,25 +31,49 @@ pub(super) struct Runtime<'a> {
     config: &'a Config,
     dir: PathBuf,
     pid: Option<Pid>,
-    used: bool,
+    stage: Stage,
+    limited: bool,
 }
 
-/// Why the application was not started.
-pub(super) enum StartError {
-    NoLimits,
-    Failed(String),
+/// A runtime runs one container, once.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Stage {
+    New,
+    Created,
+    Used,
 }
+
+/// Why something was not done, for the launcher's log.
+pub(super) struct StartError(pub(super) String);
 
 impl From<std::io::Error> for StartError {
     fn from(error: std::io::Error) -> Self {
-        Self::Failed(error.to_string())
+        Self(error.to_string())
     }
 }
 
 impl<'a> Runtime<'a> {
     pub(super) fn new(config: &'a Config) -> Result<Self, LaunchError> {
         let dir = config.args.runner_dir.clone();
-        let failed = |error| LaunchError::io(dir.display().to_string(), error);
+        let failed = |error: std::io::Error| LaunchError::io(dir.display().to_string(), error);
+        // Mounts of the shims still arrive here; what is mounted here is nobody else's.
+        let own = unshare(CloneFlags::CLONE_NEWNS).and_then(|()| {
+            let flags = MsFlags::MS_REC | MsFlags::MS_SLAVE;
+            mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)
+        });
+        own.map_err(|errno| LaunchError::io("the runner's mount namespace", errno))?;
+        let limited = cgroup_available();
+        if !limited && Path::new(CGROUP).exists() {
+            // crun refuses a machine with both kinds of hierarchies even when it is told to leave them alone.
+            let empty = mount(
+                Some("tmpfs"),
+                CGROUP,
+                Some("tmpfs"),
+                MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
+                None::<&str>,
+            );
+            empty.map_err(|errno| LaunchError::io("an empty cgroup folder", errno))?;
+        }
         // Only root may look in, so that no bundle can be changed between writing and running.
         if dir.exists() {
             fs::remove_dir_all(&dir).map_err(failed)?;
@@ -53,39 +87,35 @@ impl<'a> Runtime<'a> {
             config,
             dir,
             pid: None,
-            used: false,
+            stage: Stage::New,
+            limited,
         })
     }
 
-    pub(super) fn start(
+    /// Makes the container; its program waits for [`Runtime::start`].
+    pub(super) fn create(
         &mut self,
-        request: &RunRequest,
+        image: &ImageSettings,
         streams: Vec<OwnedFd>,
     ) -> Result<(), StartError> {
-        if std::mem::replace(&mut self.used, true) {
-            return Err(StartError::Failed(
-                "the application was started already".to_owned(),
-            ));
+        if std::mem::replace(&mut self.stage, Stage::Used) != Stage::New {
+            return Err(StartError("the application was started already".to_owned()));
         }
         let [stdout, stderr] = <[OwnedFd; 2]>::try_from(streams)
-            .map_err(|_| StartError::Failed("standard output and error are missing".to_owned()))?;
-        let limited = cgroup_available();
-        if !limited && self.config.args.limits == Limits::Enforced {
-            return Err(StartError::NoLimits);
-        }
-        let spec = bundle::spec(self.config, request, limited).map_err(StartError::Failed)?;
-        let text =
-            serde_json::to_vec(&spec).map_err(|error| StartError::Failed(error.to_string()))?;
+            .map_err(|_| StartError("standard output and error are missing".to_owned()))?;
+        let root = self.bind_root()?;
+        let spec = bundle::spec(self.config, &root, image, self.limited).map_err(StartError)?;
+        let text = serde_json::to_vec(&spec).map_err(|error| StartError(error.to_string()))?;
         fs::write(self.dir.join("bundle/config.json"), text)?;
         let pid_file = self.dir.join("pid");
-        let mut create = self.crun(limited);
+        let mut create = self.crun();
         create
             .arg("create")
             .arg("--bundle")
             .arg(self.dir.join("bundle"))
             .arg("--pid-file")
-            .arg(&pid_file);
-        create.arg("--no-new-keyring");
+            .arg(&pid_file)
+            .arg("--no-new-keyring");
         if self.config.args.no_pivot {
             create.arg("--no-pivot");
         }
@@ -99,9 +129,18 @@ impl<'a> Runtime<'a> {
         let pid: i32 = pid
             .trim()
             .parse()
-            .map_err(|_| StartError::Failed("no process id".to_owned()))?;
+            .map_err(|_| StartError("no process id".to_owned()))?;
         self.pid = Some(Pid::from_raw(pid));
-        let mut start = self.crun(limited);
+        self.stage = Stage::Created;
+        Ok(())
+    }
+
+    /// Starts the program of the container.
+    pub(super) fn start(&mut self) -> Result<(), StartError> {
+        if std::mem::replace(&mut self.stage, Stage::Used) != Stage::Created {
+            return Err(StartError("there is no container to start".to_owned()));
+        }
+        let mut start = self.crun();
         start
             .arg("start")
             .arg(CONTAINER)
@@ -111,9 +150,59 @@ impl<'a> Runtime<'a> {
         self.step("start", start)
     }
 
+    /// The unpacked image at a place that only root can change. Its folder belongs to the launcher proper, who could put a
+    /// link in its stead: the bind is made from a descriptor that no link was followed for.
+    fn bind_root(&self) -> Result<PathBuf, StartError> {
+        let step = |what: &str, errno: Errno| StartError(format!("{what}: {errno}"));
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let scratch = open(&self.config.args.scratch, flags, Mode::empty())
+            .map_err(|errno| step("the scratch folder", errno))?;
+        let root = openat(&scratch, ROOT, flags, Mode::empty())
+            .map_err(|errno| step("the unpacked image", errno))?;
+        let here = self.dir.join(ROOT);
+        fs::create_dir(&here)?;
+        let source = PathBuf::from(format!("/proc/self/fd/{}", root.as_raw_fd()));
+        mount(
+            Some(&source),
+            &here,
+            None::<&str>,
+            MsFlags::MS_BIND,
+            None::<&str>,
+        )
+        .map_err(|errno| step("binding the unpacked image", errno))?;
+        Ok(here)
+    }
+
+    /// Copies what was gathered into its sink, as a child with the sink's user: the mount lets nobody else write.
+    pub(super) fn export(&self, what: Gathered) -> Result<usize, StartError> {
+        let args = &self.config.args;
+        let (sink, folder) = match what {
+            Gathered::Logs => (&args.logs_sink, APPLICATION_FOLDER),
+            Gathered::Telemetry => (&args.telemetry_sink, INFRASTRUCTURE_FOLDER),
+        };
+        let sink = sink
+            .as_ref()
+            .ok_or_else(|| StartError("there is no sink for it".to_owned()))?;
+        let copied = Command::new(OWN_PROGRAM)
+            .arg(roles::EXPORT)
+            .arg(args.telemetry_path.join(folder))
+            .arg(args.remote_mounts.join(sink))
+            .env_clear()
+            .uid(APPLICATION_UID)
+            .gid(APPLICATION_UID)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()?;
+        let said = String::from_utf8_lossy(&copied.stdout);
+        match said.trim().parse() {
+            Ok(files) if copied.status.success() => Ok(files),
+            _ => Err(StartError(format!("export: {}", said.trim()))),
+        }
+    }
+
     fn step(&self, name: &str, mut command: Command) -> Result<(), StartError> {
         let status = command.status().map_err(|error| {
-            StartError::Failed(format!(
+            StartError(format!(
                 "{}: {error}",
                 self.config.args.oci_runtime.display()
             ))
@@ -123,10 +212,10 @@ impl<'a> Runtime<'a> {
         }
         let log = fs::read_to_string(self.log()).unwrap_or_default();
         let last = log.lines().last().unwrap_or("no reason given");
-        Err(StartError::Failed(format!("{name}: {last}")))
+        Err(StartError(format!("{name}: {last}")))
     }
 
-    fn crun(&self, limited: bool) -> Command {
+    fn crun(&self) -> Command {
         let mut command = Command::new(&self.config.args.oci_runtime);
         command
             .env_clear()
@@ -134,7 +223,7 @@ impl<'a> Runtime<'a> {
             .arg(self.dir.join("state"))
             .arg("--log")
             .arg(self.log());
-        command.arg(if limited {
+        command.arg(if self.limited {
             "--cgroup-manager=cgroupfs"
         } else {
             "--cgroup-manager=disabled"
@@ -163,18 +252,23 @@ impl<'a> Runtime<'a> {
 
     pub(super) fn clean_up(&self) {
         self.signal(Signal::SIGKILL);
-        let mut delete = self.crun(false);
+        if self.stage == Stage::New {
+            return;
+        }
+        let mut delete = self.crun();
         delete
             .args(["delete", "--force", CONTAINER])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let _ = delete.status();
+        let _ = umount2(&self.dir.join(ROOT), MntFlags::MNT_DETACH);
+        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 
 /// Whether there is a unified hierarchy with the controllers we need, and it is writable.
-fn cgroup_available() -> bool {
+pub(super) fn cgroup_available() -> bool {
     let root = Path::new(CGROUP);
     let Ok(controllers) = fs::read_to_string(root.join("cgroup.controllers")) else {
         return false;

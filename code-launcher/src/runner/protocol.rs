@@ -11,34 +11,51 @@ const LARGEST: usize = 128 << 10;
 
 /// What the launcher may ask.
 #[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(super) enum Request {
-    /// Run the application; its standard output and error come along.
-    Run(RunRequest),
+    /// Make the container, without starting its program; standard output and error come along.
+    Create(ImageSettings),
+    /// Start the program of the container.
+    Start,
     /// Send SIGTERM to the application.
     Terminate,
     /// Send SIGKILL to the application.
     Kill,
+    /// Copy what was gathered into its measured sink.
+    Export(Gathered),
 }
 
-/// A command line for the measured application.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct RunRequest {
-    /// Program and arguments.
+/// What the image says about running it. The measured application goes before all of it.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageSettings {
+    /// Program and arguments, where the application names none.
     pub command: Vec<String>,
-    /// `<name>=<value>`; a later one wins.
+    /// `<name>=<value>`; the application's own win.
     pub environment: Vec<String>,
-    /// Working directory.
-    pub working_dir: String,
+    /// Working directory; `/` when absent.
+    pub working_dir: Option<String>,
+}
+
+/// What a room gathers for its parties.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) enum Gathered {
+    /// Output of the application.
+    Logs,
+    /// Traces, metrics and logs of the sidecars.
+    Telemetry,
 }
 
 /// What the runner answers.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) enum Reply {
-    /// The application's first instruction has run.
+    /// The container is made.
+    Created,
+    /// The application's program was started.
     Started,
-    /// Limits cannot be enforced here.
-    NoLimits,
-    /// The application was not started.
+    /// Every file is durable in the sink; their number.
+    Exported(usize),
+    /// What was asked for last did not succeed.
     Failed(String),
     /// It has ended with this code; 128 + signal for a killed one.
     Exited(u8),

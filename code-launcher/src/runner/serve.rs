@@ -73,18 +73,21 @@ fn answer(runtime: &mut Runtime<'_>, socket: &OwnedFd) -> bool {
             return true;
         }
     };
-    match request {
-        Request::Run(request) => {
-            let reply = match runtime.start(&request, fds) {
-                Ok(()) => Reply::Started,
-                Err(StartError::NoLimits) => Reply::NoLimits,
-                Err(StartError::Failed(reason)) => Reply::Failed(reason),
-            };
-            let _ = send(socket.as_fd(), &reply, &[]);
+    let reply = match request {
+        Request::Create(image) => runtime.create(&image, fds).map(|()| Reply::Created),
+        Request::Start => runtime.start().map(|()| Reply::Started),
+        Request::Export(what) => runtime.export(what).map(Reply::Exported),
+        Request::Terminate => {
+            runtime.signal(Signal::SIGTERM);
+            return true;
         }
-        Request::Terminate => runtime.signal(Signal::SIGTERM),
-        Request::Kill => runtime.signal(Signal::SIGKILL),
-    }
+        Request::Kill => {
+            runtime.signal(Signal::SIGKILL);
+            return true;
+        }
+    };
+    let reply = reply.unwrap_or_else(|StartError(reason)| Reply::Failed(reason));
+    let _ = send(socket.as_fd(), &reply, &[]);
     true
 }
 

@@ -63,7 +63,7 @@ impl EntraClient {
     ///
     /// # Errors
     /// Entra ID's refusal in its own words, or no usable answer.
-    #[tracing::instrument(name = "entra.exchange", skip_all, fields(tenant, client_id, scope))]
+    #[tracing::instrument(name = "entra.exchange", skip_all, fields(tenant = tenant, client_id = client_id, scope = scope))]
     pub async fn exchange(
         &self,
         tenant: &str,
@@ -73,7 +73,9 @@ impl EntraClient {
     ) -> Result<AccessToken, IdentityError> {
         let mut url = self.authority.clone();
         url.path_segments_mut()
-            .map_err(|()| IdentityError::Authority { reason: "no base of a path" })?
+            .map_err(|()| IdentityError::Authority {
+                reason: "no base of a path",
+            })?
             .clear()
             .extend([tenant, "oauth2", "v2.0", "token"]);
         let request = Request::post(HOP, url)
@@ -93,14 +95,18 @@ impl EntraClient {
         // The clock is read after the answer: the token must not seem to live longer than it does by the round trip.
         let granted: Granted = response.json(HOP)?;
         if !granted.token_type.eq_ignore_ascii_case("Bearer") || granted.access_token.is_empty() {
-            return Err(IdentityError::Answer { what: "no bearer token" });
+            return Err(IdentityError::Answer {
+                what: "no bearer token",
+            });
         }
         let lifetime = i64::try_from(granted.expires_in)
             .ok()
             .and_then(|seconds| {
                 OffsetDateTime::now_utc().checked_add(time::Duration::seconds(seconds))
             })
-            .ok_or(IdentityError::Answer { what: "no usable expires_in" })?;
+            .ok_or(IdentityError::Answer {
+                what: "no usable expires_in",
+            })?;
         Ok(AccessToken::new(granted.access_token, lifetime))
     }
 }
@@ -117,7 +123,13 @@ fn refusal(status: StatusCode, body: &[u8]) -> IdentityError {
     };
     match (status.as_u16(), parsed) {
         (408 | 429 | 500..=599, _) => IdentityError::Unavailable { description },
-        (_, Some(refusal)) => IdentityError::Refused { error: words(&refusal.error), description },
-        (_, None) => IdentityError::Refused { error: status.as_u16().to_string(), description },
+        (_, Some(refusal)) => IdentityError::Refused {
+            error: words(&refusal.error),
+            description,
+        },
+        (_, None) => IdentityError::Refused {
+            error: status.as_u16().to_string(),
+            description,
+        },
     }
 }

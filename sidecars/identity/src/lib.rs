@@ -12,6 +12,7 @@ mod tokens;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use governance_client::GovernanceClient;
@@ -32,11 +33,18 @@ pub struct Args {
     #[arg(long, env = "IdentitySideCarArgs", value_name = "BASE64")]
     pub identities: String,
     /// The token authority.
-    #[arg(long, default_value = "https://login.microsoftonline.com", value_name = "URL")]
+    #[arg(
+        long,
+        default_value = "https://login.microsoftonline.com",
+        value_name = "URL"
+    )]
     pub authority: Url,
 }
 
-/// Serves until the process stops.
+/// Time for the governance sidecar, which starts at the same moment and first gets its evidence.
+const START: Duration = Duration::from_secs(120);
+
+/// Serves until the process stops; ready when ID tokens can be had.
 ///
 /// # Errors
 /// The arguments are not usable, or the socket cannot be bound.
@@ -46,6 +54,17 @@ pub async fn run(args: Args, process: Process) -> anyhow::Result<ExitCode> {
     let entra = EntraClient::new(https, args.authority)?;
     let governance = GovernanceClient::new(process.client(&services::GOVERNANCE));
     let tokens = Arc::new(Tokens::new(identities, governance, entra));
+    let latch = process.latch("governance");
+    let (client, stopping) = (process.client(&services::GOVERNANCE), process.stopping());
+    process.spawn(async move {
+        tokio::select! {
+            ready = client.wait_ready(START) => match ready {
+                Ok(()) => latch.open(),
+                Err(error) => tracing::error!(error = sidecar_http::chain(&error), "no token can be had"),
+            },
+            () = stopping.cancelled() => {}
+        }
+    });
     process.serve(routes(tokens)).await?;
     Ok(ExitCode::SUCCESS)
 }

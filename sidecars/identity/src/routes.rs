@@ -56,16 +56,22 @@ async fn by_scope(
     query: Result<Query<ScopeQuery>, QueryRejection>,
 ) -> Result<Json<serde_json::Value>, WireError> {
     let Query(query) = query.map_err(|_| unreadable("query"))?;
-    let token = tokens.get(&query.tenant_id, &query.client_id, &query.scope).await?;
+    let token = tokens
+        .get(&query.tenant_id, &query.client_id, &query.scope)
+        .await?;
     let expires_on = token.expires_on().replace_nanosecond(0);
-    let expires_on = expires_on.unwrap_or_else(|_| token.expires_on()).format(&Rfc3339);
+    let expires_on = expires_on
+        .unwrap_or_else(|_| token.expires_on())
+        .format(&Rfc3339);
     let answer = TokenAnswer {
         token: token.expose(),
         expires_on: expires_on.unwrap_or_default(),
         refresh_on: None,
         token_type: "Bearer",
     };
-    Ok(Json(serde_json::to_value(answer).map_err(|_| unreadable("answer"))?))
+    Ok(Json(
+        serde_json::to_value(answer).map_err(|_| unreadable("answer"))?,
+    ))
 }
 
 #[derive(Default, Deserialize)]
@@ -110,9 +116,15 @@ async fn msi(
 ) -> Result<Json<MsiAnswer>, WireError> {
     if resource.is_empty() {
         let reason = "is missing or empty";
-        return Err(IdentityError::Request { name: "resource", reason }.into());
+        return Err(IdentityError::Request {
+            name: "resource",
+            reason,
+        }
+        .into());
     }
-    let token = tokens.get(&tenant, &client, &format!("{resource}/.default")).await?;
+    let token = tokens
+        .get(&tenant, &client, &format!("{resource}/.default"))
+        .await?;
     Ok(Json(MsiAnswer::of(&token, resource)))
 }
 
@@ -130,5 +142,9 @@ impl MsiAnswer {
 }
 
 fn unreadable(name: &'static str) -> WireError {
-    IdentityError::Request { name, reason: "is not readable" }.into()
+    IdentityError::Request {
+        name,
+        reason: "is not readable",
+    }
+    .into()
 }

@@ -8,7 +8,7 @@ use moka::future::Cache;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use crate::{EntraClient, IdentityError, Identities, SharedError};
+use crate::{EntraClient, Identities, IdentityError, SharedError};
 
 /// A token is given out until so long before it expires.
 const MARGIN: Duration = Duration::from_secs(5 * 60);
@@ -82,15 +82,25 @@ pub struct Tokens {
 
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tokens").field("identities", &self.identities).finish_non_exhaustive()
+        f.debug_struct("Tokens")
+            .field("identities", &self.identities)
+            .finish_non_exhaustive()
     }
 }
 
 impl Tokens {
     /// Tokens of `identities`, whose ID tokens come from `governance`.
     pub fn new(identities: Identities, governance: GovernanceClient, entra: EntraClient) -> Self {
-        let cache = Cache::builder().max_capacity(CAPACITY).expire_after(Lifetime).build();
-        Self { identities, governance, entra, cache }
+        let cache = Cache::builder()
+            .max_capacity(CAPACITY)
+            .expire_after(Lifetime)
+            .build();
+        Self {
+            identities,
+            governance,
+            entra,
+            cache,
+        }
     }
 
     /// A token for one client in one tenant.
@@ -103,7 +113,9 @@ impl Tokens {
         client_id: &str,
         scope: &str,
     ) -> Result<Arc<AccessToken>, SharedError> {
-        check("tenantId", tenant, 253, |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'))?;
+        check("tenantId", tenant, 253, |c| {
+            c.is_ascii_alphanumeric() || matches!(c, '-' | '.')
+        })?;
         check("scope", scope, 1024, |c| c.is_ascii_graphic())?;
         // Unknown clients are refused before they could fill the cache.
         self.identities.find(client_id)?;
@@ -112,16 +124,25 @@ impl Tokens {
             client: client_id.to_ascii_lowercase(),
             scope: scope.to_owned(),
         };
-        let flow = async { self.fetch(&id).await.map(Arc::new).map_err(SharedError::from) };
+        let flow = async {
+            self.fetch(&id)
+                .await
+                .map(Arc::new)
+                .map_err(SharedError::from)
+        };
         self.cache.get_with_by_ref(&id, flow).await
     }
 
     #[tracing::instrument(name = "identity.token", skip_all, fields(tenant = id.tenant, client_id = id.client, scope = id.scope))]
     async fn fetch(&self, id: &TokenId) -> Result<AccessToken, IdentityError> {
         let federation = self.identities.find(&id.client)?;
-        let assertion =
-            self.governance.id_token(&federation.subject, &id.tenant, &federation.audience).await?;
-        self.entra.exchange(&id.tenant, &id.client, &id.scope, &assertion).await
+        let assertion = self
+            .governance
+            .id_token(&federation.subject, &id.tenant, &federation.audience)
+            .await?;
+        self.entra
+            .exchange(&id.tenant, &id.client, &id.scope, &assertion)
+            .await
     }
 }
 
@@ -132,10 +153,16 @@ fn check(
     allowed: impl Fn(char) -> bool,
 ) -> Result<(), IdentityError> {
     if text.is_empty() {
-        return Err(IdentityError::Request { name, reason: "is missing or empty" });
+        return Err(IdentityError::Request {
+            name,
+            reason: "is missing or empty",
+        });
     }
     if text.len() > longest || !text.chars().all(allowed) || matches!(text, "." | "..") {
-        return Err(IdentityError::Request { name, reason: "is not usable" });
+        return Err(IdentityError::Request {
+            name,
+            reason: "is not usable",
+        });
     }
     Ok(())
 }

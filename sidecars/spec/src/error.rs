@@ -3,6 +3,11 @@ use std::fmt;
 use sidecar_http::{Coded, Fault};
 use thiserror::Error;
 
+/// Longest place in an error text, in characters.
+const LONGEST_PATH: usize = 200;
+/// Longest reason in an error text, in characters.
+const LONGEST_MESSAGE: usize = 600;
+
 /// One thing that is wrong with a specification.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Problem {
@@ -22,8 +27,8 @@ impl Problem {
     ) -> Self {
         Self {
             code,
-            path: path.into(),
-            message: message.into(),
+            path: printable(&path.into(), LONGEST_PATH),
+            message: printable(&message.into(), LONGEST_MESSAGE),
         }
     }
 }
@@ -68,6 +73,37 @@ impl SpecError {
                 problems
             }
             Self::Unreadable { .. } | Self::Configuration { .. } => &[],
+        }
+    }
+}
+
+/// A text that quotes another party's document, fit for a terminal and a log: one line, no control characters, bounded.
+pub(crate) fn printable(text: &str, longest: usize) -> String {
+    let mut out = String::new();
+    let mut blank = false;
+    for (count, c) in text.chars().enumerate() {
+        if count == longest {
+            out.push('…');
+            break;
+        }
+        // Direction marks and their like can make a text read as another.
+        let hidden = c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        let space = hidden || c.is_whitespace();
+        if space && !blank && !out.is_empty() {
+            out.push(' ');
+        } else if !space {
+            out.push(c);
+        }
+        blank = space;
+    }
+    out.trim_end().to_owned()
+}
+
+impl SpecError {
+    pub(crate) fn unreadable(reason: impl ToString) -> Self {
+        Self::Unreadable {
+            reason: printable(&reason.to_string(), LONGEST_MESSAGE),
         }
     }
 }

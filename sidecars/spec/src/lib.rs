@@ -6,6 +6,7 @@
 
 mod application;
 mod data;
+mod dataset;
 mod error;
 mod identity;
 mod merge;
@@ -25,8 +26,8 @@ pub use error::{Problem, SpecError};
 pub use identity::{Identity, TokenIssuer};
 pub use merge::merge;
 pub use protection::{
-    CleanroomSecret, EncryptionMode, EncryptionSecret, EncryptionSecrets, Format,
-    PrivacyProxySettings, ProtectionConfiguration, ProxyMode, ProxyType, SecretType,
+    CleanroomSecret, EncryptionMode, EncryptionSecret, EncryptionSecrets, Format, KeyRelease,
+    PrivacyProxySettings, ProtectionConfiguration, ProxyMode, ProxyType, SecretType, VaultKind,
 };
 pub use settings::{
     AllowedAddress, ApplicationTelemetry, DirectionSettings, DnsSettings, Document, DocumentType,

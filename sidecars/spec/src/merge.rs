@@ -11,9 +11,7 @@ pub fn merge(fragments: &[Specification]) -> Result<Specification, SpecError> {
     let mut conflicts = Vec::new();
     let mut merged = Value::Null;
     for fragment in fragments {
-        let value = serde_json::to_value(fragment).map_err(|error| SpecError::Unreadable {
-            reason: error.to_string(),
-        })?;
+        let value = serde_json::to_value(fragment).map_err(SpecError::unreadable)?;
         join(&mut merged, value, "", &mut conflicts);
     }
     if !conflicts.is_empty() {

@@ -54,6 +54,51 @@ pub struct CleanroomSecret {
     pub backing_resource: Resource,
 }
 
+/// The content of `configuration` of a key encryption key's provider: who must vouch for a room before it gets the key.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyRelease {
+    /// URL of the attestation service.
+    pub authority: String,
+    /// Which service the vault is.
+    #[serde(default)]
+    pub vault_kind: VaultKind,
+}
+
+/// Which service a vault is. Said here, never guessed from a host name.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum VaultKind {
+    /// Azure Key Vault.
+    #[default]
+    KeyVault,
+    /// Azure Key Vault Managed HSM.
+    ManagedHsm,
+}
+
+impl VaultKind {
+    /// The name in configurations and arguments.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::KeyVault => "KeyVault",
+            Self::ManagedHsm => "ManagedHsm",
+        }
+    }
+}
+
+impl EncryptionSecret {
+    /// Reads the provider's `configuration` of a key encryption key.
+    ///
+    /// # Errors
+    /// [`SpecError::Configuration`]: not JSON, or an unknown member.
+    pub fn key_release(&self) -> Result<KeyRelease, SpecError> {
+        serde_json::from_str(&self.secret.backing_resource.provider.configuration).map_err(
+            |error| SpecError::Configuration {
+                reason: error.to_string(),
+            },
+        )
+    }
+}
+
 /// What a secret is.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum SecretType {
@@ -203,7 +248,20 @@ impl PrivacyProxySettings {
             (EncryptionMode::Cpk | EncryptionMode::Sse, Some(_)) => {
                 Err(refused("a format needs EncryptionMode CSE".to_owned()))
             }
-            _ => Ok(read),
+            _ => match &read.manifest_hmac {
+                Some(hmac) if !is_sha256(hmac) => Err(refused(
+                    "manifestHmac is not 64 lower case hexadecimal digits".to_owned(),
+                )),
+                _ => Ok(read),
+            },
         }
     }
+}
+
+/// 64 lower case hexadecimal digits.
+pub(crate) fn is_sha256(text: &str) -> bool {
+    text.len() == 64
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }

@@ -13,9 +13,9 @@ enum Shape {
     /// A scalar, or a map with names of the user's choice.
     Any,
     /// A list of objects.
-    List(fn() -> &'static [(&'static str, Shape)]),
+    List(fn() -> &'static [(&'static str, Self)]),
     /// An object with these keys.
-    Object(fn() -> &'static [(&'static str, Shape)]),
+    Object(fn() -> &'static [(&'static str, Self)]),
 }
 
 use Shape::{Any, List, Object};

@@ -43,13 +43,11 @@ impl Specification {
     /// Every unknown key at once with its nearest known name, or the first value of a wrong type.
     pub fn from_yaml(text: &str) -> Result<Self, SpecError> {
         if text.len() > MAX_TEXT {
-            return Err(SpecError::Unreadable {
-                reason: format!("longer than {MAX_TEXT} bytes"),
-            });
+            return Err(SpecError::unreadable(format!(
+                "longer than {MAX_TEXT} bytes"
+            )));
         }
-        let value: Value = serde_saphyr::from_str(text).map_err(|error| SpecError::Unreadable {
-            reason: error.to_string(),
-        })?;
+        let value: Value = serde_saphyr::from_str(text).map_err(SpecError::unreadable)?;
         Self::from_value(value)
     }
 
@@ -62,8 +60,13 @@ impl Specification {
         if !unknown.is_empty() {
             return Err(SpecError::UnknownKeys(unknown));
         }
-        serde_json::from_value(value).map_err(|error| SpecError::Unreadable {
-            reason: error.to_string(),
+        Self::deserialize(&value).map_err(|error| {
+            let places = misfits(&value);
+            SpecError::unreadable(if places.is_empty() {
+                error.to_string()
+            } else {
+                places.join("; ")
+            })
         })
     }
 
@@ -72,9 +75,8 @@ impl Specification {
     /// # Errors
     /// None in practice: every member is serialisable.
     pub fn to_yaml(&self) -> Result<String, SpecError> {
-        let unreadable = |reason: String| SpecError::Unreadable { reason };
-        let value = serde_json::to_value(self).map_err(|error| unreadable(error.to_string()))?;
-        serde_saphyr::to_string(&value).map_err(|error| unreadable(error.to_string()))
+        let value = serde_json::to_value(self).map_err(SpecError::unreadable)?;
+        serde_saphyr::to_string(&value).map_err(SpecError::unreadable)
     }
 
     /// Every access point, sources first.
@@ -107,6 +109,26 @@ impl Specification {
             &application.name
         });
     }
+}
+
+/// The entries whose values have a wrong type, by name: the deserializer itself says neither where nor how many.
+fn misfits(value: &Value) -> Vec<String> {
+    fn of<'a, T: Deserialize<'a>>(value: &'a Value, list: &str, places: &mut Vec<String>) {
+        let items = value.get(list).and_then(Value::as_array);
+        for (index, item) in items.into_iter().flatten().enumerate() {
+            if let Err(error) = T::deserialize(item) {
+                let name = item.get("name").and_then(Value::as_str);
+                let label = name.map_or_else(|| index.to_string(), ToOwned::to_owned);
+                places.push(format!("{list}[{label}]: {error}"));
+            }
+        }
+    }
+    let mut places = Vec::new();
+    of::<Identity>(value, "identities", &mut places);
+    of::<AccessPoint>(value, "datasources", &mut places);
+    of::<AccessPoint>(value, "datasinks", &mut places);
+    of::<Application>(value, "applications", &mut places);
+    places
 }
 
 fn put<T>(list: &mut Vec<T>, item: T, name: impl Fn(&T) -> &str) {

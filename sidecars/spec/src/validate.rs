@@ -3,8 +3,9 @@ use std::path::{Component, Path};
 
 use url::Url;
 
+use crate::protection::is_sha256;
 use crate::{
-    AccessPoint, AccessPointType, Application, Identity, Problem, SpecError, Specification,
+    AccessPointType, Application, Identity, Problem, SandboxType, SpecError, Specification,
     TokenIssuer,
 };
 
@@ -48,7 +49,7 @@ impl Specification {
             self.access_points().map(|point| point.name.as_str()),
         );
         for identity in &self.identities {
-            report.identity(identity);
+            report.identity(self, identity);
         }
         for (list, kind, points) in [
             ("datasources", AccessPointType::ReadOnly, &self.datasources),
@@ -62,6 +63,17 @@ impl Specification {
             report.application(self, application);
         }
         report.telemetry(self);
+        if self
+            .sandbox
+            .as_ref()
+            .is_some_and(|sandbox| sandbox.sandbox_type == SandboxType::None)
+        {
+            report.add(
+                "CR-SPEC-0037",
+                "sandbox.sandboxType",
+                "an application never runs without a sandbox",
+            );
+        }
         if report.problems.is_empty() {
             Ok(())
         } else {
@@ -70,13 +82,19 @@ impl Specification {
     }
 }
 
+/// The problems found so far.
 #[derive(Default)]
-struct Report {
+pub(crate) struct Report {
     problems: Vec<Problem>,
 }
 
 impl Report {
-    fn add(&mut self, code: &'static str, path: impl Into<String>, message: impl Into<String>) {
+    pub(crate) fn add(
+        &mut self,
+        code: &'static str,
+        path: impl Into<String>,
+        message: impl Into<String>,
+    ) {
         self.problems.push(Problem::new(code, path, message));
     }
 
@@ -93,7 +111,7 @@ impl Report {
         }
     }
 
-    fn name(&mut self, path: &str, name: &str) {
+    pub(crate) fn name(&mut self, path: &str, name: &str) {
         let plain = name
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
@@ -114,32 +132,38 @@ impl Report {
         }
     }
 
-    fn url(&mut self, path: String, url: &str) {
+    pub(crate) fn url(&mut self, path: String, url: &str) {
         let usable = Url::parse(url).is_ok_and(|url| {
             url.scheme() == "https"
                 && url.host_str().is_some()
                 && url.username().is_empty()
+                && url.password().is_none()
                 && url.query().is_none()
+                && url.fragment().is_none()
         });
         if !usable {
             self.add("CR-SPEC-0022", path, format!("{url:?} is no https URL"));
         }
     }
 
-    fn identity(&mut self, identity: &Identity) {
+    fn identity(&mut self, spec: &Specification, identity: &Identity) {
         let path = format!("identities[{}]", identity.name);
-        if matches!(
-            identity.token_issuer,
-            TokenIssuer::AttestationBasedTokenIssuer { .. }
-        ) {
-            return;
-        }
+        let (member, behind) = match &identity.token_issuer {
+            TokenIssuer::AttestationBasedTokenIssuer { .. } => return,
+            TokenIssuer::SecretBasedTokenIssuer {
+                secret_access_identity,
+                ..
+            } => ("secretAccessIdentity", secret_access_identity),
+            TokenIssuer::FederatedIdentityBasedTokenIssuer {
+                federated_identity, ..
+            } => ("federatedIdentity", federated_identity),
+        };
+        self.known_identity(spec, format!("{path}.tokenIssuer.{member}"), behind);
         for (member, id) in [
             ("clientId", &identity.client_id),
             ("tenantId", &identity.tenant_id),
         ] {
-            let uuid = id.len() == 36 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-            if !uuid {
+            if !is_uuid(id) {
                 self.add(
                     "CR-SPEC-0023",
                     format!("{path}.{member}"),
@@ -149,7 +173,12 @@ impl Report {
         }
     }
 
-    fn known_identity(&mut self, spec: &Specification, path: String, identity: &Identity) {
+    pub(crate) fn known_identity(
+        &mut self,
+        spec: &Specification,
+        path: String,
+        identity: &Identity,
+    ) {
         match spec
             .identities
             .iter()
@@ -164,68 +193,11 @@ impl Report {
                 "CR-SPEC-0025",
                 path,
                 format!(
-                    "a stale copy of identity {:?}: add the dataset again",
+                    "a stale copy of identity {:?}: add again what uses it",
                     identity.name
                 ),
             ),
             Some(_) => {}
-        }
-    }
-
-    fn access_point(
-        &mut self,
-        spec: &Specification,
-        list: &str,
-        kind: AccessPointType,
-        point: &AccessPoint,
-    ) {
-        let path = format!("{list}[{}]", point.name);
-        self.name(&format!("{path}.name"), &point.name);
-        if point.kind != kind {
-            self.add(
-                "CR-SPEC-0026",
-                format!("{path}.type"),
-                "sources are read-only, sinks read-write",
-            );
-        }
-        self.url(
-            format!("{path}.store.provider.url"),
-            &point.store.provider.url,
-        );
-        self.known_identity(spec, format!("{path}.identity"), &point.identity);
-        if let Err(error) = point.protection.configuration() {
-            self.add(
-                "CR-SPEC-0005",
-                format!("{path}.protection.configuration"),
-                error.to_string(),
-            );
-        }
-        match &point.protection.encryption_secrets {
-            None => self.add(
-                "CR-SPEC-0027",
-                format!("{path}.protection.encryptionSecrets"),
-                "missing",
-            ),
-            Some(secrets) => {
-                for (name, secret) in [("dek", &secrets.dek), ("kek", &secrets.kek)] {
-                    self.url(
-                        format!("{path}.protection.encryptionSecrets.{name}"),
-                        &secret.secret.backing_resource.provider.url,
-                    );
-                }
-            }
-        }
-        match &point.protection.encryption_secret_access_identity {
-            None => self.add(
-                "CR-SPEC-0027",
-                format!("{path}.protection.encryptionSecretAccessIdentity"),
-                "missing",
-            ),
-            Some(identity) => self.known_identity(
-                spec,
-                format!("{path}.protection.encryptionSecretAccessIdentity"),
-                identity,
-            ),
         }
     }
 
@@ -272,6 +244,17 @@ impl Report {
                     "no name of an environment variable",
                 );
             }
+        }
+        let texts = application.command.iter();
+        if texts
+            .chain(application.environment_variables.values())
+            .any(|text| text.contains('\0'))
+        {
+            self.add(
+                "CR-SPEC-0038",
+                format!("{path}.command"),
+                "a NUL character in the command or in a variable's value",
+            );
         }
         let requests = application.runtime_settings.resource.requests;
         for (member, value, most) in [
@@ -371,9 +354,17 @@ fn by_digest(reference: &str) -> bool {
         .rsplit_once("@sha256:")
         .is_some_and(|(repository, digest)| {
             repository.contains('/')
-                && digest.len() == 64
-                && digest
-                    .bytes()
-                    .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+                && is_sha256(digest)
+                && repository.bytes().all(|b| b.is_ascii_graphic())
         })
+}
+
+/// 8-4-4-4-12 hexadecimal digits.
+fn is_uuid(text: &str) -> bool {
+    let mut groups = text.split('-');
+    [8, 4, 4, 4, 12].iter().all(|length| {
+        groups.next().is_some_and(|group| {
+            group.len() == *length && group.bytes().all(|b| b.is_ascii_hexdigit())
+        })
+    }) && groups.next().is_none()
 }

@@ -1,8 +1,10 @@
 //! Reading, refusing, merging and validating specifications.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
 
 use cleanroom_spec::{EncryptionMode, Format, SpecError, Specification, merge};
 
 const HELLO: &str = include_str!("../../../tests/vectors/spec/hello-job.yaml");
+const WRITTEN: &str = include_str!("../../../tests/vectors/spec/hello-job.written.yaml");
 
 fn hello() -> Specification {
     Specification::from_yaml(HELLO).unwrap()
@@ -20,6 +22,7 @@ fn a_contract_in_the_4_0_0_shape_is_read_valid_and_survives_writing() {
     let spec = hello();
     spec.validate().unwrap();
     let written = spec.to_yaml().unwrap();
+    assert_eq!(written, WRITTEN);
     assert_eq!(Specification::from_yaml(&written).unwrap(), spec);
     assert_eq!(
         written,
@@ -79,10 +82,58 @@ fn a_key_inside_an_identity_behind_an_identity_is_checked_too() {
     );
 }
 
+/// A document in which every key of the shape occurs.
+fn everything() -> serde_json::Value {
+    use serde_json::json;
+    let mut value = serde_json::to_value(hello()).unwrap();
+    let identity = value["identities"][0].clone();
+    let sink = value["datasinks"][0].clone();
+    let secret = sink["protection"]["encryptionSecrets"]["dek"]["secret"].clone();
+    let document = value["applications"][0]["image"]["executable"].clone();
+    let service = json!([{"url": "https://contoso.example", "method": "GET", "validResponses": [200], "identity": identity}]);
+    let proxy = json!({
+        "proxyType": "API", "proxyMode": "Open", "configuration": "", "privacyPolicy": {"policy": document},
+        "encryptionSecrets": null, "encryptionSecretAccessIdentity": null,
+    });
+    let direction = json!({"enabled": true, "policy": proxy});
+    let more = json!({
+        "sandbox": {"sandboxType": "Type_0", "privacyPolicy": {"policy": {"policyDocument": "x"}}, "configuration": ""},
+        "network": {
+            "http": {"inbound": direction, "outbound": direction},
+            "tcp": {"outbound": {"enabled": true, "allowedIPs": [{"address": "10.1.2.3", "port": 5432}]}},
+            "dns": {"enabled": true, "port": 53},
+        },
+        "governance": {"consent": service, "audit": service, "telemetry": {
+            "infrastructure": {"consent": service, "metrics": sink, "traces": sink, "logs": sink},
+            "application": {"consent": service, "logs": sink},
+        }},
+    });
+    for (key, member) in more.as_object().unwrap() {
+        value[key] = member.clone();
+    }
+    let by_secret = json!({
+        "name": "by-secret", "clientId": "", "tenantId": "",
+        "tokenIssuer": {
+            "issuerType": "SecretBasedTokenIssuer",
+            "issuer": {"protocol": "AzureAD_Secret", "url": "https://AzureAD", "configuration": ""},
+            "secret": secret, "secretAccessIdentity": identity,
+        },
+    });
+    value["identities"].as_array_mut().unwrap().push(by_secret);
+    value["applications"][0]["image"]["protection"] = proxy;
+    value["applications"][0]["image"]["executable"]["identity"] = identity;
+    value
+}
+
 #[test]
-fn the_types_know_no_key_that_the_table_of_keys_lacks() {
-    let value = serde_json::to_value(hello()).unwrap();
-    Specification::from_value(value).unwrap();
+fn the_types_and_the_table_of_keys_know_the_same_keys() {
+    let value = everything();
+    let spec = Specification::from_value(value.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&spec).unwrap(), value);
+    assert_eq!(
+        Specification::from_yaml(&spec.to_yaml().unwrap()).unwrap(),
+        spec
+    );
 }
 
 #[test]
@@ -187,4 +238,147 @@ fn hostile_texts_are_errors() {
             .collect::<String>()
     );
     assert!(Specification::from_yaml(&bomb).is_err());
+}
+
+#[test]
+fn what_no_room_can_do_is_a_problem_of_the_specification() {
+    type Change = fn(&mut Specification);
+    let cases: [(Change, &str); 11] = [
+        (|s| s.identities.remove(0).name.clear(), "CR-SPEC-0024"),
+        (
+            |s| s.datasources[0].path = "folder".to_owned(),
+            "CR-SPEC-0039",
+        ),
+        (
+            |s| s.datasources[0].store.name = "../x".to_owned(),
+            "CR-SPEC-0040",
+        ),
+        (
+            |s| s.datasources[0].store.kind = cleanroom_spec::ResourceType::AzureOneLake,
+            "CR-SPEC-0041",
+        ),
+        (
+            |s| s.datasinks[0].protection.proxy_mode = cleanroom_spec::ProxyMode::Open,
+            "CR-SPEC-0041",
+        ),
+        (
+            |s| {
+                s.datasinks[0]
+                    .protection
+                    .encryption_secrets
+                    .as_mut()
+                    .unwrap()
+                    .dek
+                    .name = "other".to_owned()
+            },
+            "CR-SPEC-0042",
+        ),
+        (
+            |s| {
+                let secrets = s.datasinks[0]
+                    .protection
+                    .encryption_secrets
+                    .as_mut()
+                    .unwrap();
+                let provider = &mut secrets.kek.secret.backing_resource.provider;
+                provider.configuration =
+                    r#"{"authority":"https://maa.example","vaultKind":"Other"}"#.to_owned();
+            },
+            "CR-SPEC-0005",
+        ),
+        (
+            |s| {
+                s.sandbox = Some(cleanroom_spec::SandboxSettings {
+                    sandbox_type: cleanroom_spec::SandboxType::None,
+                    privacy_policy: None,
+                    configuration: String::new(),
+                });
+            },
+            "CR-SPEC-0037",
+        ),
+        (
+            |s| s.applications[0].command.push("a\0b".to_owned()),
+            "CR-SPEC-0038",
+        ),
+        (
+            |s| s.identities[1].client_id = "-".repeat(36),
+            "CR-SPEC-0023",
+        ),
+        (
+            |s| s.datasinks.push(s.datasources[0].clone()),
+            "CR-SPEC-0020",
+        ),
+    ];
+    for (change, code) in cases {
+        let mut spec = hello();
+        change(&mut spec);
+        let error = spec.validate().unwrap_err();
+        assert!(
+            codes(&error).iter().any(|(found, _)| *found == code),
+            "{code} not in {error}"
+        );
+    }
+}
+
+#[test]
+fn values_of_a_wrong_type_are_located_by_entry_and_all_of_them() {
+    let text = HELLO
+        .replacen("type: Volume_ReadOnly", "type: Volume_Readable", 1)
+        .replacen("cpu: 0.5", "cpu: some", 1);
+    let error = Specification::from_yaml(&text).unwrap_err().to_string();
+    assert!(error.contains("datasources[fabrikam-input]: "), "{error}");
+    assert!(error.contains("applications[demo-app]: "), "{error}");
+}
+
+#[test]
+fn an_error_text_never_carries_a_foreign_documents_control_characters_or_its_length() {
+    let long = "x".repeat(100_000);
+    for text in [
+        format!("\"a\\e[31m\\nb\u{202e}c\": 1\n\"{long}\": 2\n"),
+        format!("identities:\n- name: \"\\e[2J\\n{long}\"\n  clientId: []\n"),
+        format!("datasources: \"\\e]0;{long}\"\n"),
+    ] {
+        let error = Specification::from_yaml(&text).unwrap_err().to_string();
+        assert!(error.len() < 4000, "{} bytes", error.len());
+        assert!(!error.chars().any(char::is_control), "{error:?}");
+        assert!(!error.contains('\u{202e}'), "{error:?}");
+    }
+}
+
+#[test]
+fn a_key_that_is_given_twice_is_refused() {
+    let twice = HELLO.replacen(
+        "  startType: Manual",
+        "  startType: Manual\n  startType: Auto",
+        1,
+    );
+    assert_ne!(twice, HELLO);
+    assert!(matches!(
+        Specification::from_yaml(&twice),
+        Err(SpecError::Unreadable { .. })
+    ));
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig {
+        cases: 64,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(1),
+        failure_persistence: None,
+        ..proptest::prelude::ProptestConfig::default()
+    })]
+    #[test]
+    fn any_text_in_a_specification_survives_writing_and_reading(
+        text in proptest::prop_oneof![
+            "\\PC{0,200}",
+            "[ \t\n:#'\"\\\\>|%&*!{}\\[\\],?@`~-]{0,40}",
+            "(yes|no|null|~|0x1f|1e3|0o7|---|\\.\\.\\.|<<|=)",
+            "([a-z]{1,12}[ \n]){10,30}",
+        ],
+    ) {
+        let mut spec = hello();
+        spec.applications[0].command = vec![text.clone()];
+        spec.applications[0].environment_variables.insert("X".to_owned(), text);
+        let read = Specification::from_yaml(&spec.to_yaml().unwrap()).unwrap();
+        proptest::prop_assert_eq!(read, spec);
+    }
 }

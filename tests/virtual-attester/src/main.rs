@@ -1,2 +1,52 @@
-//! skr-agent with the virtual attester.
-fn main() {}
+//! skr-agent with the virtual attester, for machines without SEV-SNP.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use sidecar_http::services;
+use sidecar_kit::{CommonArgs, Privileges, run_process};
+use virtual_attester::VirtualAttester;
+
+/// skr-agent without hardware: its reports convince nobody but the emulators.
+#[derive(Debug, Parser)]
+#[command(name = "skr-agent-virtual", version)]
+struct Cli {
+    #[command(flatten)]
+    common: CommonArgs,
+    #[command(flatten)]
+    args: skr_agent::Args,
+}
+
+impl Cli {
+    fn check(self) -> Result<Self, clap::Error> {
+        if self.common.insecure_virtual {
+            return Ok(self);
+        }
+        Err(<Self as clap::CommandFactory>::command().error(
+            ErrorKind::MissingRequiredArgument,
+            "this binary fabricates evidence: it runs only with --insecure-virtual",
+        ))
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::parse().check() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing is left to be done if the reason cannot be shown.
+            let _ = error.print();
+            return ExitCode::from(sidecar_kit::EXIT_CONFIG);
+        }
+    };
+    let attester = VirtualAttester::new(cli.args.security_context_dir.clone());
+    run_process(
+        services::SKR_AGENT,
+        cli.common,
+        Privileges::none(),
+        |process| {
+            tracing::warn!("virtual attester: there is no confidentiality here");
+            skr_agent::run(cli.args, attester, process)
+        },
+    )
+}

@@ -1,0 +1,165 @@
+//! What was written is read, however it was written.
+
+use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use proptest::strategy::{Just, Strategy};
+
+use super::{dek, pattern, read_range};
+use crate::manifest::{Entry, Manifest};
+use crate::{Attributes, FormatError, Params, View, Writer};
+
+#[derive(Clone, Debug)]
+enum Op {
+    /// Write some bytes at the end plus an offset.
+    Write(i64, usize),
+    SetLen(i64),
+    Commit,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => (Just(0_i64), 0..20_000_usize).prop_map(|(at, n)| Op::Write(at, n)),
+        2 => (-5000..10_000_i64, 0..6000_usize).prop_map(|(at, n)| Op::Write(at, n)),
+        1 => (-5000..9000_i64).prop_map(Op::SetLen),
+        1 => Just(Op::Commit),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn a_file_equals_its_model_after_any_writes_and_commits(
+        ops in proptest::collection::vec(op(), 1..12),
+        ranges in proptest::collection::vec((any::<proptest::sample::Index>(), 0..10_000_u64), 4),
+    ) {
+        let params = Params::new(12, 13).unwrap();
+        let mut writer = Writer::create(&dek(), params, None).unwrap();
+        let mut model: Vec<u8> = Vec::new();
+        let mut blob: Vec<u8> = Vec::new();
+        for op in ops {
+            let at = |by: i64| u64::try_from((model.len() as i64 + by).max(0)).unwrap();
+            match op {
+                Op::Write(by, length) => {
+                    let (offset, data) = (at(by), pattern(length));
+                    let before = writer.sealed();
+                    match writer.write(offset, &data) {
+                        Ok(blocks) => {
+                            blob.extend(blocks.concat());
+                            let start = usize::try_from(offset).unwrap();
+                            if start + length > model.len() {
+                                model.resize(start + length, 0);
+                            }
+                            model[start..start + length].copy_from_slice(&data);
+                            if length == 0 {
+                                // A gap is filled even when no byte follows it.
+                                model.resize(usize::try_from(writer.len()).unwrap(), 0);
+                            }
+                        }
+                        Err(error) => {
+                            prop_assert_eq!(error, FormatError::NotAppend { offset, sealed: before });
+                            prop_assert!(offset < before || offset >= model.len() as u64 + 8192);
+                        }
+                    }
+                }
+                Op::SetLen(by) => {
+                    let length = at(by);
+                    if let Ok(blocks) = writer.set_len(length) {
+                        blob.extend(blocks.concat());
+                        model.resize(usize::try_from(length).unwrap(), 0);
+                    }
+                }
+                Op::Commit => {
+                    writer.commit(Attributes::default()).unwrap();
+                }
+            }
+            prop_assert_eq!(writer.len(), model.len() as u64);
+        }
+        let committed = writer.commit(Attributes { mtime_ns: 5, mode: 0o644 }).unwrap();
+        blob.extend(&committed.tail);
+        prop_assert_eq!(blob.len() as u64, params.blob_len(model.len() as u64).unwrap());
+
+        let blob_len = blob.len() as u64;
+        let tail_len = usize::try_from(View::tail_len(params, blob_len).unwrap()).unwrap();
+        let tail = &blob[blob.len() - tail_len..];
+        prop_assert!(View::needed_tail(blob_len, tail).unwrap() <= tail_len as u64);
+        let view = View::open(&dek(), blob_len, tail, None).unwrap();
+        prop_assert_eq!(view.footer(), &committed.footer);
+        for (start, length) in ranges {
+            let start = start.index(model.len() + 1) as u64;
+            let end = (start + length).min(model.len() as u64);
+            let expected = &model[usize::try_from(start).unwrap()..usize::try_from(end).unwrap()];
+            prop_assert!(read_range(&view, &blob, start..end).unwrap() == expected);
+        }
+    }
+
+    #[test]
+    fn the_size_functions_are_each_others_inverse(
+        segment in 12_u8..=20, over in 0_u8..=6, clear in 0_u64..1 << 45, by in -40_i64..40,
+    ) {
+        let params = Params::new(segment, segment + over).unwrap();
+        // Near an edge of extents the functions bend.
+        let edge = (clear / params.extent() * params.extent()).saturating_add_signed(by);
+        for clear in [clear, edge] {
+            let blob = params.blob_len(clear).unwrap();
+            prop_assert_eq!(params.clear_len(blob), Ok(clear));
+            prop_assert!(params.blob_len(clear + 1).unwrap() > blob);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        prop_assert!(View::open(&dek(), bytes.len() as u64, &bytes, None).is_err());
+        prop_assert!(Manifest::decode(&bytes).is_err());
+    }
+}
+
+#[test]
+fn a_salt_is_never_used_twice() {
+    let params = Params::new(12, 12).unwrap();
+    let mut writer = Writer::create(&dek(), params, None).unwrap();
+    writer.write(0, b"same").unwrap();
+    let first = writer.commit(Attributes::default()).unwrap().tail;
+    let second = writer.commit(Attributes::default()).unwrap().tail;
+    assert_ne!(
+        first[32..52],
+        second[32..52],
+        "sealed anew under another key"
+    );
+}
+
+#[test]
+fn manifests_survive_encoding_and_their_root_depends_on_every_entry() {
+    let entry = |path: &str, generation| Entry {
+        path: path.to_owned(),
+        length: 10,
+        file_id: [1; 16],
+        generation,
+        authenticator: [2; 32],
+    };
+    let heads: Vec<_> = (0..9)
+        .map(|count| {
+            let entries = (0..count).map(|n| entry(&format!("f{n}"), 1)).collect();
+            let manifest = Manifest::new(entries).unwrap();
+            assert_eq!(Manifest::decode(&manifest.encode()).unwrap(), manifest);
+            manifest.head()
+        })
+        .collect();
+    assert_eq!(
+        hex::encode(heads[0]),
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    );
+    for (index, head) in heads.iter().enumerate() {
+        assert!(!heads[..index].contains(head));
+    }
+    let old = Manifest::new(vec![entry("b", 1), entry("a", 1)]).unwrap();
+    let new = Manifest::new(vec![entry("a", 1), entry("b", 2)]).unwrap();
+    assert_eq!(old.entries()[0].path, "a");
+    assert_eq!(old.bytes(), 20);
+    assert_ne!(
+        old.keyed_root(&dek()).unwrap(),
+        new.keyed_root(&dek()).unwrap()
+    );
+    assert!(Manifest::new(vec![entry("a", 1), entry("a", 1)]).is_err());
+    let mut bytes = old.encode();
+    bytes.push(0);
+    assert!(Manifest::decode(&bytes).is_err());
+}

@@ -1,0 +1,146 @@
+//! Listings as directories: what a flat store of names looks like as a tree.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use blob_store::{BlobInfo, BlobStore};
+
+use crate::{FsError, Kind, names};
+
+/// Directories remembered at once, and names in one of them; both bound memory.
+const MOST_DIRECTORIES: usize = 256;
+const MOST_NAMES: usize = 1_000_000;
+
+/// One name of a directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    pub(crate) kind: Kind,
+    /// The blob; none for a directory that is only a prefix.
+    pub(crate) info: Option<BlobInfo>,
+}
+
+impl Listed {
+    pub(crate) fn modified(&self) -> SystemTime {
+        let info = self.info.as_ref();
+        info.map_or(SystemTime::UNIX_EPOCH, |info| info.modified)
+    }
+}
+
+/// The names of one directory at one time, sorted.
+pub(crate) type Snapshot = BTreeMap<String, Listed>;
+
+type Cell = Arc<tokio::sync::Mutex<Option<(Instant, Arc<Snapshot>)>>>;
+
+/// Recent listings; one request at a time per directory.
+#[derive(Debug, Default)]
+pub(crate) struct Directories {
+    cells: Mutex<HashMap<String, Cell>>,
+}
+
+impl Directories {
+    /// The names of a directory, at most `ttl` old.
+    pub(crate) async fn snapshot(
+        &self,
+        store: &dyn BlobStore,
+        path: &str,
+        ttl: Duration,
+    ) -> Result<Arc<Snapshot>, FsError> {
+        let cell = {
+            let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+            if cells.len() >= MOST_DIRECTORIES && !cells.contains_key(path) {
+                cells.clear();
+            }
+            Arc::clone(cells.entry(path.to_owned()).or_default())
+        };
+        let mut kept = cell.lock().await;
+        if let Some((taken, snapshot)) = &*kept
+            && taken.elapsed() < ttl
+        {
+            return Ok(Arc::clone(snapshot));
+        }
+        let taken = Instant::now();
+        let snapshot = Arc::new(list(store, path).await?);
+        *kept = Some((taken, Arc::clone(&snapshot)));
+        Ok(snapshot)
+    }
+
+    /// A change below `path` makes its listing stale, and its parents' if it was the first or last name.
+    pub(crate) fn changed(&self, path: &str) {
+        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut directory = path;
+        while !directory.is_empty() {
+            directory = names::split(directory).0;
+            // A listing under way fills the removed cell, which nobody asks any more.
+            cells.remove(directory);
+        }
+    }
+}
+
+async fn list(store: &dyn BlobStore, path: &str) -> Result<Snapshot, FsError> {
+    let prefix = names::prefix(path);
+    let mut snapshot = Snapshot::new();
+    let mut from: Option<String> = None;
+    let mut hidden = 0_usize;
+    loop {
+        let page = store.list(&prefix, true, from.as_deref()).await?;
+        for (name, info) in page.blobs {
+            let kind = if info.directory {
+                Kind::Directory
+            } else {
+                Kind::File
+            };
+            match name.strip_prefix(&prefix) {
+                // An empty name with a slash behind it is another tool's directory mark.
+                Some("") => {}
+                Some(name) if names::expressible(name) => {
+                    // A directory wins over a blob of the same name, whichever comes first.
+                    let listed = Listed {
+                        kind,
+                        info: Some(info),
+                    };
+                    let known = snapshot
+                        .entry(name.to_owned())
+                        .or_insert_with(|| listed.clone());
+                    if known.kind == Kind::Directory {
+                        known.info = listed.info;
+                    }
+                }
+                _ => hidden += 1,
+            }
+        }
+        for name in page.prefixes {
+            let name = name
+                .strip_prefix(&prefix)
+                .and_then(|name| name.strip_suffix('/'));
+            match name {
+                Some(name) if names::expressible(name) => {
+                    snapshot
+                        .entry(name.to_owned())
+                        .and_modify(|listed| listed.kind = Kind::Directory)
+                        .or_insert(Listed {
+                            kind: Kind::Directory,
+                            info: None,
+                        });
+                }
+                _ => hidden += 1,
+            }
+        }
+        if snapshot.len() > MOST_NAMES {
+            return Err(FsError::NotSupported(
+                "more than a million names in a directory",
+            ));
+        }
+        from = page.next;
+        if from.is_none() {
+            break;
+        }
+    }
+    if path.is_empty() {
+        snapshot.remove(names::OWN);
+    }
+    if hidden > 0 {
+        tracing::warn!(hidden, "a directory holds names that no path can express");
+    }
+    Ok(snapshot)
+}

@@ -1,0 +1,152 @@
+//! Inode numbers, given out at lookup and taken back by `forget`.
+
+use std::collections::HashMap;
+
+use crate::{FsError, Kind, ROOT};
+
+/// The mount's own directory.
+pub(crate) const OWN: u64 = 2;
+/// The file that proves which process serves this mount.
+pub(crate) const NONCE: u64 = 3;
+const FIRST: u64 = 16;
+
+#[derive(Debug)]
+struct Node {
+    path: String,
+    kind: Kind,
+    lookups: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Nodes {
+    nodes: HashMap<u64, Node>,
+    paths: HashMap<String, u64>,
+    next: u64,
+}
+
+impl Nodes {
+    pub(crate) fn new() -> Self {
+        let root = Node {
+            path: String::new(),
+            kind: Kind::Directory,
+            lookups: 1,
+        };
+        Self {
+            nodes: HashMap::from([(ROOT, root)]),
+            paths: HashMap::from([(String::new(), ROOT)]),
+            next: FIRST,
+        }
+    }
+
+    /// The inode of a path, counted as one more lookup.
+    pub(crate) fn look_up(&mut self, path: &str, kind: Kind) -> u64 {
+        if let Some(ino) = self.paths.get(path)
+            && let Some(node) = self.nodes.get_mut(ino)
+        {
+            node.lookups += 1;
+            node.kind = kind;
+            return *ino;
+        }
+        let ino = self.next;
+        self.next += 1;
+        let node = Node {
+            path: path.to_owned(),
+            kind,
+            lookups: 1,
+        };
+        self.nodes.insert(ino, node);
+        self.paths.insert(path.to_owned(), ino);
+        ino
+    }
+
+    pub(crate) fn forget(&mut self, ino: u64, count: u64) {
+        if ino == ROOT {
+            return;
+        }
+        let Some(node) = self.nodes.get_mut(&ino) else {
+            return;
+        };
+        node.lookups = node.lookups.saturating_sub(count);
+        if node.lookups == 0
+            && let Some(node) = self.nodes.remove(&ino)
+            && self.paths.get(&node.path) == Some(&ino)
+        {
+            self.paths.remove(&node.path);
+        }
+    }
+
+    pub(crate) fn get(&self, ino: u64) -> Result<(String, Kind), FsError> {
+        let node = self.nodes.get(&ino).ok_or(FsError::Handle)?;
+        Ok((node.path.clone(), node.kind))
+    }
+
+    pub(crate) fn directory(&self, ino: u64) -> Result<String, FsError> {
+        match self.get(ino)? {
+            (path, Kind::Directory) => Ok(path),
+            _ => Err(FsError::NotDirectory),
+        }
+    }
+
+    /// The number that a listing shows.
+    pub(crate) fn shown(&self, path: &str) -> u64 {
+        self.paths.get(path).copied().unwrap_or_else(|| {
+            // FNV-1a with the top bit set: stable, and never an inode that is in use.
+            let hash = path.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+            hash | 1 << 63
+        })
+    }
+
+    /// The path no longer leads to its inode; the inode lives on until it is forgotten.
+    pub(crate) fn unlink(&mut self, path: &str) {
+        self.paths.remove(path);
+    }
+
+    pub(crate) fn rename(&mut self, from: &str, to: &str) {
+        self.unlink(to);
+        if let Some(ino) = self.paths.remove(from) {
+            if let Some(node) = self.nodes.get_mut(&ino) {
+                to.clone_into(&mut node.path);
+            }
+            self.paths.insert(to.to_owned(), ino);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inode_lives_until_every_lookup_is_forgotten() {
+        let mut nodes = Nodes::new();
+        let ino = nodes.look_up("a", Kind::File);
+        assert_eq!(nodes.look_up("a", Kind::File), ino);
+        nodes.forget(ino, 1);
+        assert_eq!(nodes.get(ino).unwrap().0, "a");
+        nodes.forget(ino, 1);
+        assert_eq!(nodes.get(ino), Err(FsError::Handle));
+        assert_ne!(nodes.look_up("a", Kind::File), ino);
+        nodes.forget(ROOT, 100);
+        assert!(nodes.directory(ROOT).is_ok());
+    }
+
+    #[test]
+    fn a_renamed_inode_keeps_its_number_and_replaces_the_target() {
+        let mut nodes = Nodes::new();
+        let (a, b) = (
+            nodes.look_up("a", Kind::File),
+            nodes.look_up("b", Kind::File),
+        );
+        nodes.rename("a", "b");
+        assert_eq!(nodes.get(a).unwrap().0, "b");
+        assert_eq!(nodes.shown("b"), a);
+        nodes.forget(b, 1);
+        assert_eq!(
+            nodes.shown("b"),
+            a,
+            "the replaced inode must not take the path along"
+        );
+    }
+}

@@ -1,0 +1,128 @@
+//! The end of a sink: everything committed, nothing lost, and a manifest that says what there is.
+
+use std::sync::Arc;
+
+use blob_format::Params;
+use blob_format::manifest::{self, Entry, Manifest};
+use blob_format::{Attributes, Writer};
+use blob_store::{BlobInfo, Condition};
+use cleanroom_crypto::digest::Sha256;
+use serde::Serialize;
+
+use crate::inner::Inner;
+use crate::{FileSystem, FsError, names};
+
+/// What was sealed.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Sealed {
+    /// Keyed tree head of the manifest, hexadecimal.
+    pub root: String,
+    /// Number of files.
+    pub files: usize,
+    /// Sum of their clear lengths.
+    pub bytes: u64,
+}
+
+impl FileSystem {
+    /// Refuses further changes, commits every open file, writes the manifest and returns what it holds. A second call
+    /// returns the first one's result.
+    ///
+    /// # Errors
+    /// A commit that fails, [`FsError::Lost`] if one had failed before, a file that cannot be read back,
+    /// [`FsError::ReadOnly`] on a read-only mount.
+    #[tracing::instrument(name = "mount.seal", skip_all, err)]
+    pub async fn seal(&self) -> Result<Sealed, FsError> {
+        let inner = &self.0;
+        if inner.options.read_only {
+            return Err(FsError::ReadOnly);
+        }
+        let mut sealed = inner.sealed.lock().await;
+        if let Some(sealed) = &*sealed {
+            return Ok(sealed.clone());
+        }
+        inner.refuse_changes();
+        self.commit_all().await?;
+        inner.refuse_commits().await;
+        let lost = inner.lost_files();
+        if lost > 0 {
+            return Err(FsError::Lost(lost));
+        }
+        let manifest = Manifest::new(inner.entries().await?)?;
+        inner.write_manifest(&manifest).await?;
+        let root = manifest.keyed_root(&inner.dek)?;
+        let result = Sealed {
+            root: root.iter().map(|byte| format!("{byte:02x}")).collect(),
+            files: manifest.entries().len(),
+            bytes: manifest.bytes(),
+        };
+        tracing::info!(files = result.files, bytes = result.bytes, "sealed");
+        *sealed = Some(result.clone());
+        Ok(result)
+    }
+}
+
+impl Inner {
+    async fn entries(self: &Arc<Self>) -> Result<Vec<Entry>, FsError> {
+        let mut entries = Vec::new();
+        let mut from: Option<String> = None;
+        loop {
+            let page = self.store.list("", false, from.as_deref());
+            let page = self.bounded(page).await?;
+            for (name, info) in page.blobs {
+                if !info.directory && !name.ends_with('/') && !names::is_own(&name) {
+                    entries.push(self.entry(&name, &info).await?);
+                }
+            }
+            from = page.next;
+            if from.is_none() {
+                return Ok(entries);
+            }
+        }
+    }
+
+    /// What this mount wrote is known; what was there before is read.
+    async fn entry(self: &Arc<Self>, path: &str, info: &BlobInfo) -> Result<Entry, FsError> {
+        if let Some(entry) = self.known(path, &info.etag) {
+            return Ok(entry);
+        }
+        let stored = self.load(path).await?;
+        let mut entry = Entry {
+            path: path.to_owned(),
+            length: stored.len(),
+            file_id: [0; 16],
+            generation: 0,
+            authenticator: [0; 32],
+        };
+        if let Some(view) = stored.view() {
+            let footer = view.footer();
+            entry.file_id = footer.header.file_id;
+            entry.generation = footer.generation;
+            entry.authenticator = footer.mac;
+        } else {
+            let mut digest = Sha256::new();
+            let mut at = 0;
+            while at < stored.len() {
+                let end = at.saturating_add(self.options.window);
+                let (_, bytes) = self.fetch(path, &stored, at..end).await?;
+                if bytes.is_empty() {
+                    return Err(FsError::Stale);
+                }
+                digest.update(&bytes);
+                at += bytes.len() as u64;
+            }
+            entry.authenticator = digest.finish();
+        }
+        Ok(entry)
+    }
+
+    async fn write_manifest(&self, manifest: &Manifest) -> Result<(), FsError> {
+        let mut writer = Writer::create(&self.dek, Params::default(), Some(manifest::PATH))?;
+        let mut body = writer.write(0, &manifest.encode())?.concat();
+        body.extend(writer.commit(Attributes::default())?.tail);
+        let put = self
+            .store
+            .put_blob(manifest::PATH, body.into(), &Condition::Always);
+        self.bounded(put).await?;
+        Ok(())
+    }
+}

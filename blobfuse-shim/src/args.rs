@@ -1,0 +1,188 @@
+use std::path::PathBuf;
+
+use blob_format::Params;
+use blob_fs::Mode;
+use clap::{Args as ClapArgs, ValueEnum};
+use url::Url;
+
+use crate::ShimError;
+
+/// Who encrypts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum EncryptionMode {
+    /// The storage service, with our key in each request: it sees clear text while it does.
+    #[value(name = "CPK")]
+    Cpk,
+    /// This process: the storage service sees cipher text only.
+    #[value(name = "CSE")]
+    Cse,
+}
+
+/// Layout of client-side encrypted files.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum Format {
+    /// Authenticated segments, extents and commits.
+    #[default]
+    V2,
+}
+
+/// The measured command line and environment of a shim.
+#[derive(ClapArgs, Clone, Debug)]
+pub struct Args {
+    /// Where to mount.
+    #[arg(long, default_value = "/mnt/blob")]
+    pub mount_path: PathBuf,
+    /// Refuse every change; the default.
+    #[arg(long, overrides_with = "no_read_only")]
+    pub read_only: bool,
+    /// Allow the application to write.
+    #[arg(long, overrides_with = "read_only")]
+    pub no_read_only: bool,
+    /// Who encrypts.
+    #[arg(long, value_enum, default_value = "CPK", ignore_case = true)]
+    pub encryption_mode: EncryptionMode,
+    /// Layout of files under CSE.
+    #[arg(long, value_enum, default_value = "v2")]
+    pub format: Format,
+    /// Name of the access point; also of the socket.
+    #[arg(long, env = "ACCESS_NAME")]
+    pub access_name: String,
+    /// User to become after mounting.
+    #[arg(long)]
+    pub uid: u32,
+    /// Prefix inside the container.
+    #[arg(long, default_value = "")]
+    pub sub_directory: String,
+    /// Storage account.
+    #[arg(long, env = "AZURE_STORAGE_ACCOUNT")]
+    pub account: String,
+    /// Container.
+    #[arg(long, env = "AZURE_STORAGE_ACCOUNT_CONTAINER")]
+    pub container: String,
+    /// Blob endpoint of the account, with or without `https://`.
+    #[arg(long, env = "AZURE_STORAGE_BLOB_ENDPOINT")]
+    pub blob_endpoint: Option<String>,
+    /// Attestation service for the key release.
+    #[arg(long, env = "MAA_ENDPOINT")]
+    pub maa_endpoint: String,
+    /// Vault of the key encryption key.
+    #[arg(long, env = "AKV_ENDPOINT")]
+    pub akv_endpoint: String,
+    /// Name of the key encryption key.
+    #[arg(long, env = "KID")]
+    pub kid: String,
+    /// Identity for storage and vault.
+    #[arg(long, env = "CLIENT_ID")]
+    pub client_id: String,
+    /// Its tenant.
+    #[arg(long, env = "TENANT_ID")]
+    pub tenant_id: String,
+    /// Name of the secret that holds the wrapped key.
+    #[arg(long, env = "WRAPPED_DEK_SECRET")]
+    pub wrapped_dek_secret: String,
+    /// Vault of that secret.
+    #[arg(long, env = "WRAPPED_DEK_AKV_ENDPOINT")]
+    pub wrapped_dek_akv_endpoint: String,
+    /// Where marker files for people and upstream's launcher go.
+    #[arg(
+        long,
+        env = "VOLUMESTATUS_MOUNT_PATH",
+        default_value = "/mnt/volumestatus"
+    )]
+    pub volume_status: PathBuf,
+}
+
+impl Args {
+    /// Whether changes are refused: unless they are allowed explicitly.
+    pub const fn is_read_only(&self) -> bool {
+        !self.no_read_only
+    }
+
+    /// How content lies in storage.
+    pub fn mode(&self) -> Mode {
+        match (self.encryption_mode, self.format) {
+            (EncryptionMode::Cpk, _) => Mode::Cpk,
+            (EncryptionMode::Cse, Format::V2) => Mode::CseV2(Params::default()),
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ShimError> {
+        let bad = |text: &str| Err(ShimError::Config(text.to_owned()));
+        let named = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let name = self.access_name.as_str();
+        if name.is_empty() || name.len() > 63 || !name.chars().all(named) {
+            return bad("the access name must be 1 to 63 of a-z, 0-9 and -");
+        }
+        if !sidecar_http::services::is_shim(self.uid) {
+            return bad("the uid is none that is set aside for shims");
+        }
+        if !self.mount_path.is_absolute() || self.mount_path.parent().is_none() {
+            return bad("the mount path must be absolute and not /");
+        }
+        self.endpoint().map(|_| ())
+    }
+
+    pub(crate) fn endpoint(&self) -> Result<Url, ShimError> {
+        let text = match &self.blob_endpoint {
+            Some(text) if text.contains("://") => text.clone(),
+            Some(text) => format!("https://{text}"),
+            None => format!("https://{}.blob.core.windows.net", self.account),
+        };
+        Url::parse(&text).map_err(|error| ShimError::Config(format!("blob endpoint: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    const REST: &str = "--access-name input --uid 10020 --account litwarestore --container data \
+        --maa-endpoint m --akv-endpoint v --kid k --client-id c --tenant-id t \
+        --wrapped-dek-secret s --wrapped-dek-akv-endpoint v";
+
+    fn parse(words: &str) -> Result<Args, clap::Error> {
+        let words = format!("blobfuse-shim {words} {REST}");
+        Cli::try_parse_from(words.split_whitespace()).map(|cli| cli.args)
+    }
+
+    #[test]
+    fn a_mount_is_read_only_unless_told_otherwise() {
+        assert!(parse("").unwrap().is_read_only());
+        assert!(parse("--read-only").unwrap().is_read_only());
+        assert!(!parse("--no-read-only").unwrap().is_read_only());
+    }
+
+    #[test]
+    fn unknown_modes_and_formats_are_refused() {
+        assert_eq!(parse("--encryption-mode CPK").unwrap().mode(), Mode::Cpk);
+        let cse = parse("--encryption-mode CSE --format v2").unwrap();
+        assert_eq!(cse.mode(), Mode::CseV2(Params::default()));
+        assert!(parse("--encryption-mode SSE").is_err());
+        assert!(parse("--encryption-mode CSE --format auto").is_err());
+    }
+
+    #[test]
+    fn values_that_cannot_work_are_refused_before_anything_is_mounted() {
+        parse("").unwrap().check().unwrap();
+        for change in [
+            |args: &mut Args| args.uid = 0,
+            |args: &mut Args| args.uid = 1000,
+            |args: &mut Args| args.access_name = "../x".to_owned(),
+            |args: &mut Args| args.mount_path = "/".into(),
+            |args: &mut Args| args.mount_path = "relative".into(),
+            |args: &mut Args| args.blob_endpoint = Some("https://".to_owned()),
+        ] {
+            let mut args = parse("").unwrap();
+            change(&mut args);
+            assert!(matches!(args.check(), Err(ShimError::Config(_))));
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Reads the XML of List Blobs.
+
+use std::time::SystemTime;
+
+use quick_xml::Reader;
+use quick_xml::escape::resolve_xml_entity;
+use quick_xml::events::{BytesRef, BytesStart, Event};
+
+use crate::{BlobInfo, Etag, Page, StoreError};
+
+const OPERATION: &str = "List Blobs";
+/// The service never nests deeper; a parser must not follow whoever does.
+const DEEPEST: usize = 16;
+
+fn unreadable(reason: &'static str) -> StoreError {
+    StoreError::Answer {
+        operation: OPERATION,
+        reason,
+    }
+}
+
+/// One `Blob` or `BlobPrefix` while it is read.
+#[derive(Default)]
+struct Item {
+    name: String,
+    encoded: bool,
+    etag: String,
+    length: Option<u64>,
+    modified: Option<SystemTime>,
+    directory: bool,
+}
+
+/// Reads one page.
+pub(crate) fn parse(xml: &[u8]) -> Result<Page, StoreError> {
+    let text = str::from_utf8(xml).map_err(|_| unreadable("not UTF-8"))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut reader = Reader::from_str(text);
+    let mut page = Page::default();
+    let mut path: Vec<String> = Vec::new();
+    let mut value = String::new();
+    let mut item = Item::default();
+    let mut whole = false;
+    loop {
+        match reader
+            .read_event()
+            .map_err(|_| unreadable("malformed XML"))?
+        {
+            Event::Start(start) => {
+                let name = start.name().as_ref().to_owned();
+                match name.as_str() {
+                    "Blob" | "BlobPrefix" => item = Item::default(),
+                    "Name" => item.encoded = is_encoded(&start),
+                    _ => {}
+                }
+                path.push(name);
+                if path.len() > DEEPEST {
+                    return Err(unreadable("nested too deeply"));
+                }
+                value.clear();
+            }
+            Event::Text(text) => value.push_str(&text.xml10_content()),
+            Event::CData(text) => value.push_str(&text.xml10_content()),
+            Event::GeneralRef(reference) => value.push_str(&resolve(&reference)?),
+            Event::End(_) => {
+                take(&path, &value, &mut item)?;
+                match path.pop().as_deref() {
+                    Some("Blob") => page.blobs.push(blob(std::mem::take(&mut item))?),
+                    Some("BlobPrefix") => page.prefixes.push(item_name(&item)?),
+                    Some("NextMarker") if !value.is_empty() => page.next = Some(value.clone()),
+                    Some("EnumerationResults") => whole = true,
+                    _ => {}
+                }
+                value.clear();
+            }
+            Event::Eof if whole && path.is_empty() => return Ok(page),
+            Event::Eof => return Err(unreadable("cut off")),
+            _ => {}
+        }
+    }
+}
+
+fn is_encoded(start: &BytesStart<'_>) -> bool {
+    let attribute = start.try_get_attribute("Encoded").ok().flatten();
+    attribute.is_some_and(|attribute| attribute.value.as_ref() == "true")
+}
+
+fn resolve(reference: &BytesRef<'_>) -> Result<String, StoreError> {
+    if let Ok(Some(character)) = reference.resolve_char_ref() {
+        return Ok(character.to_string());
+    }
+    resolve_xml_entity(&reference.xml10_content())
+        .map(str::to_owned)
+        .ok_or_else(|| unreadable("unknown entity"))
+}
+
+/// Takes the value of the element that ends.
+fn take(path: &[String], value: &str, item: &mut Item) -> Result<(), StoreError> {
+    let [.., parent, name] = path else {
+        return Ok(());
+    };
+    match (parent.as_str(), name.as_str()) {
+        ("Blob" | "BlobPrefix", "Name") => value.clone_into(&mut item.name),
+        ("Properties", "Etag") => value.clone_into(&mut item.etag),
+        ("Properties", "Content-Length") => {
+            let length = value.parse().map_err(|_| unreadable("a length"))?;
+            item.length = Some(length);
+        }
+        ("Properties", "Last-Modified") => {
+            let time = httpdate::parse_http_date(value).map_err(|_| unreadable("a time"))?;
+            item.modified = Some(time);
+        }
+        ("Properties", "ResourceType") if value == "directory" => item.directory = true,
+        ("Metadata", name) if name.eq_ignore_ascii_case("hdi_isfolder") => {
+            item.directory = value.eq_ignore_ascii_case("true");
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn item_name(item: &Item) -> Result<String, StoreError> {
+    if !item.encoded {
+        return Ok(item.name.clone());
+    }
+    decode_percent(&item.name).ok_or_else(|| unreadable("an encoded name"))
+}
+
+fn blob(item: Item) -> Result<(String, BlobInfo), StoreError> {
+    let info = BlobInfo {
+        etag: Etag::new(&item.etag),
+        length: item.length.ok_or_else(|| unreadable("no length"))?,
+        modified: item.modified.unwrap_or(SystemTime::UNIX_EPOCH),
+        directory: item.directory,
+    };
+    Ok((item_name(&item)?, info))
+}
+
+fn decode_percent(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let high = char::from(bytes.next()?).to_digit(16)?;
+            let low = char::from(bytes.next()?).to_digit(16)?;
+            out.push(u8::try_from(high * 16 + low).ok()?);
+        } else {
+            out.push(byte);
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = "\u{feff}<?xml version=\"1.0\" encoding=\"utf-8\"?>\n\
+        <EnumerationResults ServiceEndpoint=\"https://litware.blob.core.windows.net/\" ContainerName=\"c\">\n\
+        <Prefix>dir/</Prefix><Marker/><MaxResults>5000</MaxResults><Delimiter>/</Delimiter>\n<Blobs>\n\
+        <Blob><Name>dir/a &amp; b &#x20AC;</Name><Properties><Last-Modified>Tue, 01 Jul 2025 12:00:00 GMT</Last-Modified>\
+        <Etag>0x8DB</Etag><Content-Length>11</Content-Length><BlobType>BlockBlob</BlobType></Properties>\
+        <Metadata/></Blob>\n\
+        <BlobPrefix><Name>dir/sub/</Name></BlobPrefix>\n\
+        <Blob><Name Encoded=\"true\">dir/%01x</Name><Properties><Etag>\"0x1\"</Etag><Content-Length>0</Content-Length>\
+        </Properties><Metadata><Hdi_IsFolder>true</Hdi_IsFolder></Metadata></Blob>\n\
+        <Blob><Name>dir/ trailing </Name><Properties><Etag>2</Etag><Content-Length>1</Content-Length></Properties></Blob>\n\
+        </Blobs><NextMarker>m&lt;1</NextMarker></EnumerationResults>";
+
+    #[test]
+    fn a_page_with_everything_in_it_is_read() {
+        let page = parse(PAGE.as_bytes()).unwrap();
+        let names: Vec<_> = page.blobs.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["dir/a & b €", "dir/\u{1}x", "dir/ trailing "]);
+        assert_eq!(page.prefixes, ["dir/sub/"]);
+        assert_eq!(page.next.as_deref(), Some("m<1"));
+        let (_, first) = &page.blobs[0];
+        assert_eq!((first.length, &*first.etag.0), (11, "0x8DB"));
+        assert_eq!(
+            first
+                .modified
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap()
+                .as_secs(),
+            1_751_371_200
+        );
+        assert!(page.blobs[1].1.directory && !first.directory);
+        assert_eq!(&*page.blobs[1].1.etag.0, "0x1");
+    }
+
+    #[test]
+    fn every_prefix_of_a_page_is_refused_as_cut_off() {
+        for length in (0..PAGE.len() - 1).filter(|length| PAGE.is_char_boundary(*length)) {
+            assert!(parse(&PAGE.as_bytes()[..length]).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn entity_bombs_and_nesting_are_refused() {
+        let bomb = "<!DOCTYPE a [<!ENTITY x \"yy\">]><EnumerationResults>&x;</EnumerationResults>";
+        assert!(parse(bomb.as_bytes()).is_err());
+        assert!(parse("<a>".repeat(100).as_bytes()).is_err());
+    }
+}

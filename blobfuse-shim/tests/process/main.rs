@@ -1,0 +1,187 @@
+//! The whole process as the group runs it: started as root with a mount namespace of its own, served by a `secrets` and
+//! an `identity` that only answer under their uids, over TLS against emulated storage. Needs root and /dev/fuse.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
+
+mod room;
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+
+use emulators::upset::{Kind, Upset};
+use room::{APPLICATION, LAUNCHER, Room};
+use serde_json::json;
+
+const NONCE: &str = "00112233445566778899aabbccddeeff";
+
+#[test]
+fn a_sink_is_proven_written_sealed_and_left_as_cipher_text() {
+    let room = Room::new();
+    let mut shim = room.start(
+        "output",
+        10021,
+        &["--no-read-only", "--encryption-mode", "CSE"],
+    );
+    shim.wait_ready();
+
+    let mount = room.mount_path("output");
+    let status = fs::read_to_string(format!("/proc/{}/status", shim.pid())).unwrap();
+    let ids = status
+        .lines()
+        .find(|line| line.starts_with("Uid:"))
+        .unwrap();
+    assert_eq!(
+        ids.split_whitespace().collect::<Vec<_>>()[1..],
+        ["10021"; 4]
+    );
+    let effective = status
+        .lines()
+        .find(|line| line.starts_with("CapEff:"))
+        .unwrap();
+    assert!(effective.ends_with("0000000000000000"), "{effective}");
+
+    for uid in [0, APPLICATION, 10029] {
+        let (status, body) = shim.post(uid, "/readiness", &json!({"nonce": NONCE}));
+        assert_eq!(status, 403, "{uid}: {body}");
+    }
+    let (status, body) = shim.post(LAUNCHER, "/readiness", &json!({"nonce": "../../x"}));
+    assert_eq!(
+        (status, body["error"]["code"].as_str()),
+        (400, Some("CR-MOUNT-0036"))
+    );
+    assert_eq!(
+        shim.post(LAUNCHER, "/readiness", &json!({"nonce": NONCE}))
+            .0,
+        200
+    );
+    let nonce = mount.join(".cleanroom/nonce");
+    let read = shim.inside(LAUNCHER, move || fs::read_to_string(nonce).unwrap());
+    assert_eq!(read, NONCE);
+
+    let data: Vec<u8> = (0_u32..)
+        .flat_map(u32::to_le_bytes)
+        .take(9_000_000)
+        .collect();
+    let (path, copy) = (mount.join("result.bin"), data.clone());
+    shim.inside(APPLICATION, move || {
+        let mut file = fs::File::create(&path).unwrap();
+        file.write_all(&copy).unwrap();
+        file.sync_all().unwrap();
+        drop(file);
+        assert_eq!(fs::metadata(&path).unwrap().uid(), APPLICATION);
+        assert!(fs::read(&path).unwrap() == copy);
+    });
+    let (status, sealed) = shim.post(LAUNCHER, "/seal", &json!({}));
+    assert_eq!(
+        (status, sealed["files"].as_u64(), sealed["bytes"].as_u64()),
+        (200, Some(1), Some(9_000_000))
+    );
+    let path = mount.join("later");
+    let refused = shim.inside(APPLICATION, move || fs::write(path, b"x").unwrap_err());
+    assert_eq!(refused.raw_os_error(), Some(libc::EROFS));
+
+    assert_eq!(room.names("output"), [".cleanroom/manifest", "result.bin"]);
+    assert!(
+        !room.wire_contains(&data[4_000_000..4_000_048]),
+        "storage saw clear text"
+    );
+    assert_eq!(
+        room.marker("output.volume.ready")["mount_path"],
+        mount.to_str().unwrap()
+    );
+    assert_eq!(shim.terminate(), 0);
+    let left = shim.inside(0, move || fs::read_dir(mount).map(|names| names.count()));
+    assert_eq!(left.unwrap(), 0, "unmounted");
+}
+
+#[test]
+fn a_source_under_a_customer_key_is_read_only_and_another_key_reads_nothing() {
+    let room = Room::new();
+    room.put("input", "data.txt", b"provided by litware", Some(room::DEK));
+    room.put(
+        "input",
+        "foreign.txt",
+        b"provided by somebody",
+        Some([9; 32]),
+    );
+    let mut shim = room.start("input", 10020, &["--read-only", "--encryption-mode", "CPK"]);
+    shim.wait_ready();
+    let mount = room.mount_path("input");
+    shim.inside(APPLICATION, move || {
+        assert_eq!(
+            fs::read(mount.join("data.txt")).unwrap(),
+            b"provided by litware"
+        );
+        let foreign = fs::read(mount.join("foreign.txt")).unwrap_err();
+        assert_eq!(foreign.raw_os_error(), Some(libc::EIO));
+        let refused = fs::write(mount.join("data.txt"), b"x").unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EROFS));
+    });
+    let (status, body) = shim.post(LAUNCHER, "/seal", &json!({}));
+    assert_eq!(
+        (status, body["error"]["code"].as_str()),
+        (403, Some("CR-MOUNT-0006"))
+    );
+    assert_eq!(shim.terminate(), 0);
+    let log = shim.log();
+    assert!(
+        log.contains("CR-BLOB-0009"),
+        "the wrong key has a code of its own: {log}"
+    );
+    assert!(!log.contains("foreign.txt"), "no file names in the log");
+}
+
+#[test]
+fn sigterm_brings_home_what_was_written_and_tells_when_it_cannot() {
+    for (storage_works, code) in [(true, 0), (false, 1)] {
+        let room = Room::new();
+        let mut shim = room.start(
+            "output",
+            10021,
+            &["--no-read-only", "--encryption-mode", "CPK"],
+        );
+        shim.wait_ready();
+        let path = room.mount_path("output").join("open.txt");
+        let file = shim.inside(APPLICATION, move || {
+            let mut file = fs::File::create(path).unwrap();
+            file.write_all(b"not closed yet").unwrap();
+            file
+        });
+        if !storage_works {
+            let down = Upset::next("blob", Kind::Status(403)).on("PUT");
+            room.world.upset(down.times(1000));
+        }
+        assert_eq!(shim.terminate(), code, "{}", shim.log());
+        let stored = room.names("output").contains(&"open.txt".to_owned());
+        assert_eq!(stored, storage_works);
+        drop(file);
+    }
+}
+
+#[test]
+fn a_refused_key_ends_the_process_with_the_code_of_the_one_who_refused() {
+    let room = Room::new();
+    room.refuse_keys();
+    let mut shim = room.start(
+        "input",
+        10020,
+        &["--encryption-mode", "CSE", "--format", "v2"],
+    );
+    assert_eq!(shim.wait(), 1);
+    assert_eq!(
+        room.marker("input.volume.error")["reason"],
+        "CR-SECRETS-0099"
+    );
+    let mount = room.mount_path("input");
+    let left = shim.inside(0, move || fs::read_dir(mount).map(|names| names.count()));
+    assert_eq!(left.unwrap(), 0, "nothing is left mounted");
+}
+
+#[test]
+fn a_configuration_that_cannot_work_is_refused_before_anything_is_mounted() {
+    let room = Room::new();
+    let mut shim = room.start("input", 1000, &[]);
+    assert_eq!(shim.wait(), 64);
+    assert!(shim.log().contains("CR-MOUNT-0030"));
+}

@@ -1,0 +1,361 @@
+//! Everything around one shim.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use blob_store::{AzureConfig, AzureStore, BlobStore, Condition, CustomerKey, FixedToken, Token};
+use bytes::Bytes;
+use cleanroom_crypto::Dek;
+use emulators::world::{ENTRA_HOST, World, WorldConfig};
+use http::{Method, StatusCode};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use sidecar_http::{Request, UnixClient};
+
+pub(crate) const APPLICATION: u32 = 1000;
+pub(crate) const LAUNCHER: u32 = 10031;
+pub(crate) const DEK: [u8; 32] = [5; 32];
+const SECRETS: u32 = 10093;
+const IDENTITY: u32 = 10029;
+const COLLECTOR: u32 = 10001;
+const ACCOUNT: &str = "litwarestore";
+
+pub(crate) struct Room {
+    pub(crate) world: World,
+    runtime: tokio::runtime::Runtime,
+    dir: tempfile::TempDir,
+    token: String,
+    refuse: Arc<AtomicBool>,
+}
+
+impl Room {
+    pub(crate) fn new() -> Self {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let world = runtime
+            .block_on(World::start(WorldConfig::two_parties()))
+            .unwrap();
+        let token = runtime.block_on(token(&world));
+        let dir = tempfile::tempdir().unwrap();
+        let open = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(dir.path(), open).unwrap();
+        for name in ["sockets", "mnt"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        fs::create_dir(dir.path().join("status")).unwrap();
+        fs::set_permissions(dir.path().join("status"), fs::Permissions::from_mode(0o777)).unwrap();
+        fs::write(dir.path().join("hosts"), world.hosts_file()).unwrap();
+        let room = Self {
+            world,
+            runtime,
+            dir,
+            token,
+            refuse: Arc::default(),
+        };
+        for container in ["input", "output"] {
+            let store = room.store(container, None);
+            room.runtime.block_on(store.create_container()).unwrap();
+        }
+        room.serve("secrets", SECRETS, room.secrets());
+        room.serve("identity", IDENTITY, room.identity());
+        // A collector that takes nothing, so that nobody waits for it.
+        let unimplemented = async || [("content-type", "application/grpc"), ("grpc-status", "12")];
+        let collector = Router::new().fallback(unimplemented);
+        room.serve("otel-collector", COLLECTOR, collector);
+        room
+    }
+
+    pub(crate) fn mount_path(&self, access: &str) -> PathBuf {
+        self.dir.path().join("mnt").join(access)
+    }
+
+    pub(crate) fn refuse_keys(&self) {
+        self.refuse.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn names(&self, container: &str) -> Vec<String> {
+        self.world.services().blob.names(ACCOUNT, container)
+    }
+
+    pub(crate) fn wire_contains(&self, needle: &[u8]) -> bool {
+        self.world.blob_wire_contains(needle)
+    }
+
+    pub(crate) fn marker(&self, name: &str) -> Value {
+        let text = fs::read(self.dir.path().join("status").join(name)).unwrap();
+        serde_json::from_slice(&text).unwrap()
+    }
+
+    pub(crate) fn put(&self, container: &str, name: &str, body: &[u8], key: Option<[u8; 32]>) {
+        let store = self.store(container, key);
+        let body = Bytes::copy_from_slice(body);
+        let put = store.put_blob(name, body, &Condition::Always);
+        self.runtime.block_on(put).unwrap();
+    }
+
+    fn store(&self, container: &str, key: Option<[u8; 32]>) -> AzureStore {
+        let tokens = Arc::new(FixedToken(Token::new(self.token.clone())));
+        let endpoint = self.world.url(&format!("{ACCOUNT}.blob.core.windows.net"));
+        let mut config = AzureConfig::new(endpoint, container, tokens);
+        config.key = key.map(|key| Arc::new(CustomerKey::new(&Dek::from_slice(&key).unwrap())));
+        AzureStore::new(config, test_support::https(&self.world).unwrap()).unwrap()
+    }
+
+    fn secrets(&self) -> Router {
+        let refuse = Arc::clone(&self.refuse);
+        let answer = async move |Json(request): Json<Value>| {
+            let expected = json!({
+                "clientId": "client", "tenantId": "tenant", "kid": "wrapped-dek",
+                "akvEndpoint": "https://litwarekv.vault.azure.net",
+                "kek": {
+                    "kid": "kek", "akvEndpoint": "https://litwarekv.vault.azure.net",
+                    "maaEndpoint": "https://sharedneu.neu.attest.azure.net",
+                },
+            });
+            assert_eq!(request, expected);
+            if refuse.load(Ordering::SeqCst) {
+                let body = json!({"error": {"code": "CR-SECRETS-0099", "message": "not granted"}});
+                return (StatusCode::FORBIDDEN, Json(body));
+            }
+            (StatusCode::OK, Json(json!({"value": STANDARD.encode(DEK)})))
+        };
+        Router::new().route("/secrets/unwrap", post(answer))
+    }
+
+    fn identity(&self) -> Router {
+        let body = json!({"token": self.token, "expiresOn": "2099-01-01T00:00:00+00:00", "tokenType": "Bearer"});
+        let answer = async move || Json(body);
+        Router::new().route("/metadata/identity/oauth2/token", get(answer))
+    }
+
+    /// Serves a socket whose peer credentials are `uid`.
+    fn serve(&self, name: &str, uid: u32, routes: Router) {
+        let path = self.socket(name, uid);
+        let bound = as_user(uid, {
+            let path = path.clone();
+            move || std::os::unix::net::UnixListener::bind(path).unwrap()
+        });
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        bound.set_nonblocking(true).unwrap();
+        let routes = routes.route("/ready", get(async || Json(json!({"ready": true}))));
+        self.runtime.spawn(async move {
+            let listener = tokio::net::UnixListener::from_std(bound).unwrap();
+            axum::serve(listener, routes).await.unwrap();
+        });
+    }
+
+    fn socket(&self, name: &str, uid: u32) -> PathBuf {
+        let directory = self.dir.path().join("sockets").join(name);
+        fs::create_dir_all(&directory).unwrap();
+        chown(&directory, Some(uid), Some(uid)).unwrap();
+        directory.join(format!("{name}.sock"))
+    }
+
+    /// Starts the binary in a mount namespace where the world's names resolve.
+    #[allow(unsafe_code)]
+    pub(crate) fn start(&self, access: &str, uid: u32, args: &[&str]) -> Shim {
+        let socket = self.socket(access, uid);
+        let hosts = self.dir.path().join("hosts");
+        let path = |name: &str| self.dir.path().join(name);
+        let vault = "https://litwarekv.vault.azure.net";
+        let log = fs::File::create(path("log")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_blobfuse-shim"));
+        command
+            .arg("--mount-path")
+            .arg(self.mount_path(access))
+            .args(args)
+            .args(["--access-name", access, "--uid", &uid.to_string()])
+            .arg("--socket-dir")
+            .arg(path("sockets"))
+            .arg("--boot-dir")
+            .arg(path("boot"))
+            .args(["--extra-roots", &STANDARD.encode(self.world.ca_pem())])
+            .arg("--insecure-virtual")
+            .env_clear()
+            .env("AZURE_STORAGE_ACCOUNT", ACCOUNT)
+            .env("AZURE_STORAGE_ACCOUNT_CONTAINER", access)
+            .env(
+                "AZURE_STORAGE_BLOB_ENDPOINT",
+                self.world
+                    .url(&format!("{ACCOUNT}.blob.core.windows.net"))
+                    .as_str(),
+            )
+            .env("MAA_ENDPOINT", "https://sharedneu.neu.attest.azure.net")
+            .env("AKV_ENDPOINT", vault)
+            .env("KID", "kek")
+            .env("CLIENT_ID", "client")
+            .env("TENANT_ID", "tenant")
+            .env("WRAPPED_DEK_SECRET", "wrapped-dek")
+            .env("WRAPPED_DEK_AKV_ENDPOINT", vault)
+            .env("VOLUMESTATUS_MOUNT_PATH", path("status"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        // SAFETY: only system calls between fork and exec.
+        unsafe {
+            command.pre_exec(move || {
+                unshare(CloneFlags::CLONE_NEWNS)?;
+                let none = None::<&str>;
+                mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+                mount(Some(&hosts), "/etc/hosts", none, MsFlags::MS_BIND, none)?;
+                Ok(())
+            });
+        }
+        let child = command.spawn().unwrap();
+        // Spawning returns after exec, so the namespace is the child's own.
+        let namespace = fs::File::open(format!("/proc/{}/ns/mnt", child.id())).unwrap();
+        Shim {
+            child,
+            namespace,
+            socket,
+            uid,
+            log: path("log"),
+        }
+    }
+}
+
+pub(crate) struct Shim {
+    child: Child,
+    namespace: fs::File,
+    socket: PathBuf,
+    uid: u32,
+    log: PathBuf,
+}
+
+impl Shim {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn client(&self) -> UnixClient {
+        UnixClient::new(&self.socket, self.uid).with_deadline(Duration::from_secs(20))
+    }
+
+    pub(crate) fn wait_ready(&self) {
+        let client = self.client();
+        let ready = as_user(LAUNCHER, move || {
+            block_on(client.wait_ready(Duration::from_secs(20)))
+        });
+        assert!(ready.is_ok(), "{ready:?}: {}", self.log());
+    }
+
+    pub(crate) fn post(&self, uid: u32, path: &str, body: &Value) -> (u16, Value) {
+        let (client, body) = (self.client(), Bytes::from(body.to_string()));
+        let path = path.to_owned();
+        as_user(uid, move || {
+            let reply = block_on(client.call(Method::POST, &path, Some(body))).unwrap();
+            let status = reply.status.as_u16();
+            (
+                status,
+                serde_json::from_slice(&reply.body).unwrap_or_default(),
+            )
+        })
+    }
+
+    /// Does something where the mount is visible, as a user.
+    pub(crate) fn inside<T: Send + 'static>(
+        &self,
+        uid: u32,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        let namespace = self.namespace.try_clone().unwrap();
+        on_thread(move || {
+            // A thread shares its root and directory with the process until it says otherwise.
+            unshare(CloneFlags::CLONE_FS).unwrap();
+            setns(namespace, CloneFlags::CLONE_NEWNS).unwrap();
+            become_user(uid);
+            work()
+        })
+    }
+
+    pub(crate) fn terminate(&mut self) -> i32 {
+        let pid = Pid::from_raw(i32::try_from(self.pid()).unwrap());
+        kill(pid, Signal::SIGTERM).unwrap();
+        self.wait()
+    }
+
+    pub(crate) fn wait(&mut self) -> i32 {
+        self.child.wait().unwrap().code().unwrap()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        let mut text = String::new();
+        let mut log = fs::File::open(Path::new(&self.log)).unwrap();
+        log.read_to_string(&mut text).unwrap();
+        text
+    }
+}
+
+impl Drop for Shim {
+    fn drop(&mut self) {
+        // Only after a failed assertion is it still running.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match std::thread::spawn(work).join() {
+        Ok(value) => value,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+fn as_user<T: Send + 'static>(uid: u32, work: impl FnOnce() -> T + Send + 'static) -> T {
+    on_thread(move || {
+        become_user(uid);
+        work()
+    })
+}
+
+/// Changes the user of this thread alone: the kernel keeps credentials per thread, only the C library does not.
+#[allow(unsafe_code)]
+fn become_user(uid: u32) {
+    // SAFETY: plain system calls without pointers.
+    let changed = unsafe {
+        libc::syscall(libc::SYS_setresgid, uid, uid, uid)
+            | libc::syscall(libc::SYS_setresuid, uid, uid, uid)
+    };
+    assert_eq!(changed, 0);
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(work)
+}
+
+async fn token(world: &World) -> String {
+    let party = &world.config().parties[0];
+    let client = party.service_principal.as_ref().unwrap();
+    let mut url = world.url(ENTRA_HOST);
+    url.set_path(&format!("/{}/oauth2/v2.0/token", party.tenant_id));
+    let request = Request::post("Entra ID", url).form(&[
+        ("grant_type", "client_credentials"),
+        ("client_id", &client.client_id),
+        ("client_secret", &client.secret),
+        ("scope", "https://storage.azure.com/.default"),
+    ]);
+    let response = test_support::https(world)
+        .unwrap()
+        .send(&request)
+        .await
+        .unwrap();
+    let body: Value = response.json("Entra ID").unwrap();
+    body["access_token"].as_str().unwrap().to_owned()
+}

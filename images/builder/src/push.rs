@@ -1,0 +1,134 @@
+//! Pushing an image of a layout to a registry, by digest.
+use std::fs;
+use std::path::Path;
+
+use futures::StreamExt as _;
+use http::HeaderValue;
+use oci_client::client::{Certificate, CertificateEncoding, ClientConfig};
+use oci_client::errors::OciDistributionError;
+use oci_client::secrets::RegistryAuth;
+use oci_client::{Client, Reference, RegistryOperation};
+use oci_spec::image::{Descriptor, ImageManifest};
+use tokio_util::io::ReaderStream;
+
+use crate::{ImageError, hash, layout};
+
+/// Where an image goes.
+#[derive(Debug)]
+pub struct PushTarget {
+    /// `<host>[:port]/<repository>`.
+    pub registry: String,
+    /// Roots to trust instead of the system's, PEM.
+    pub ca_pem: Option<Vec<u8>>,
+    /// Who pushes; nobody in particular when absent.
+    pub login: Option<Login>,
+}
+
+/// A registry account.
+pub struct Login {
+    /// User name.
+    pub user: String,
+    /// Its password.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Pushes image `name` of the layout and returns `<host>[:port]/<repository>@sha256:…`. Blobs the registry has are not
+/// sent again; the layer is streamed.
+///
+/// # Errors
+/// [`ImageError`]: the layout lacks the image or is damaged, or the registry refused.
+pub async fn push(layout_dir: &Path, name: &str, target: PushTarget) -> Result<String, ImageError> {
+    let (digest, bytes) = layout::find(layout_dir, name)?;
+    let manifest: ImageManifest =
+        serde_json::from_slice(&bytes).map_err(|source| ImageError::List {
+            path: layout_dir.join(&digest),
+            source,
+        })?;
+    let (registry, repository) = target
+        .registry
+        .split_once('/')
+        .filter(|(host, repository)| !host.is_empty() && !repository.is_empty())
+        .ok_or_else(|| ImageError::Reference {
+            registry: target.registry.clone(),
+        })?;
+    let image = Reference::with_digest(registry.to_owned(), repository.to_owned(), digest.clone());
+    let refused = |what: &str, source: OciDistributionError| ImageError::Registry {
+        registry: registry.to_owned(),
+        what: what.to_owned(),
+        source: Box::new(source),
+    };
+    let client = client(target.ca_pem);
+    let auth = target.login.map_or(RegistryAuth::Anonymous, |login| {
+        RegistryAuth::Basic(login.user, login.password)
+    });
+    client
+        .auth(&image, &auth, RegistryOperation::Push)
+        .await
+        .map_err(|e| refused("the login", e))?;
+    client.store_auth_if_needed(registry, &auth).await;
+    for part in manifest.layers().iter().chain([manifest.config()]) {
+        let digest = part.digest().to_string();
+        if !client
+            .blob_exists(&image, &digest)
+            .await
+            .map_err(|e| refused(&digest, e))?
+        {
+            blob(&client, &image, layout_dir, part)
+                .await?
+                .map_err(|e| refused(&digest, e))?;
+        }
+    }
+    let media_type = HeaderValue::from_static("application/vnd.oci.image.manifest.v1+json");
+    client
+        .push_manifest_raw(&image, bytes, media_type)
+        .await
+        .map_err(|e| refused(&digest, e))?;
+    Ok(format!("{registry}/{repository}@{digest}"))
+}
+
+async fn blob(
+    client: &Client,
+    image: &Reference,
+    layout_dir: &Path,
+    part: &Descriptor,
+) -> Result<Result<String, OciDistributionError>, ImageError> {
+    let path = layout::blob_path(layout_dir, part.digest());
+    let (digest, actual) = (
+        part.digest().to_string(),
+        format!("sha256:{}", hash::of_file(&path)?),
+    );
+    if digest != actual {
+        return Err(ImageError::Damaged { digest, actual });
+    }
+    let unreadable = |source| ImageError::Read {
+        path: path.clone(),
+        source,
+    };
+    let length = fs::metadata(&path).map_err(unreadable)?.len();
+    let file = tokio::fs::File::open(&path).await.map_err(unreadable)?;
+    let stream = ReaderStream::with_capacity(file, 1 << 20)
+        .map(|part| part.map_err(OciDistributionError::from));
+    Ok(client
+        .push_blob_stream(image, stream, &digest, Some(length))
+        .await)
+}
+
+fn client(ca_pem: Option<Vec<u8>>) -> Client {
+    let roots = ca_pem.map(|data| Certificate {
+        encoding: CertificateEncoding::Pem,
+        data,
+    });
+    Client::new(ClientConfig {
+        tls_certs_only: roots.into_iter().collect(),
+        use_monolithic_push: true,
+        ..ClientConfig::default()
+    })
+}

@@ -1,0 +1,235 @@
+use std::path::PathBuf;
+
+use cleanroom_crypto::CryptoError;
+use http::StatusCode;
+use sidecar_http::{Coded, Fault, HttpsError};
+use thiserror::Error;
+
+/// Why there is no evidence, or no token over it.
+#[derive(Debug, Error)]
+pub enum AttestError {
+    /// The bytes are not a report that this crate understands.
+    #[error("attestation report: {reason}")]
+    BadReport {
+        /// What is wrong.
+        reason: String,
+    },
+    /// This machine has no SNP guest device.
+    #[error("no SEV-SNP guest device: tried {paths}; this is not a confidential guest")]
+    NoDevice {
+        /// The paths tried.
+        paths: String,
+    },
+    /// The device cannot be opened or refuses the request.
+    #[error("{}: {step}", path.display())]
+    Device {
+        /// The device.
+        path: PathBuf,
+        /// What was being done.
+        step: &'static str,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The secure processor answered with an error.
+    #[error("{}: the secure processor refused: {detail}", path.display())]
+    Firmware {
+        /// The device.
+        path: PathBuf,
+        /// The processor's own words.
+        detail: String,
+    },
+    /// There is no security context directory.
+    #[error("no security context directory: {reason}")]
+    NoContext {
+        /// What was looked for.
+        reason: String,
+    },
+    /// One file of the security context is missing or unusable.
+    #[error("{}: {reason}", path.display())]
+    Artefact {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The policy in the context is not the one that the hardware measured.
+    #[error("SHA-256 of the policy is {policy}, but the report's host_data is {host_data}")]
+    PolicyMismatch {
+        /// Hash of the policy file, hex.
+        policy: String,
+        /// The report's host_data, hex.
+        host_data: String,
+    },
+    /// The group runs under a policy that allows everything.
+    #[error("host_data {host_data} belongs to a policy that allows everything")]
+    AllowAll {
+        /// The report's host_data, hex.
+        host_data: String,
+    },
+    /// The guest may be debugged from outside.
+    #[error("the guest policy {policy:#x} allows debugging")]
+    Debuggable {
+        /// The guest policy.
+        policy: u64,
+    },
+    /// The certificates vouch for another firmware than the report's.
+    #[error("the host certificate vouches for TCB {endorsed}, the report says {reported}")]
+    TcbMismatch {
+        /// TCB of the certificate, hex.
+        endorsed: String,
+        /// TCB of the report, hex.
+        reported: String,
+    },
+    /// The report does not carry what was asked to be bound.
+    #[error("the report carries other report_data than was asked for")]
+    Unbound,
+    /// An endpoint is not a host name with an optional port.
+    #[error("endpoint {text:?}: {reason}")]
+    Endpoint {
+        /// What was given, shortened.
+        text: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// MAA was not reached.
+    #[error(transparent)]
+    Https(#[from] HttpsError),
+    /// MAA refused the evidence, or could not judge it.
+    #[error("MAA at {endpoint} answered {status}: {code}: {message}")]
+    MaaRefused {
+        /// The endpoint.
+        endpoint: String,
+        /// Its status.
+        status: StatusCode,
+        /// Its error code.
+        code: String,
+        /// Its message, which names the claim where MAA tells.
+        message: String,
+    },
+    /// The token is no RS256 JWT.
+    #[error("MAA token: {reason}")]
+    BadToken {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The endpoint publishes no key of this name.
+    #[error("MAA token: key {kid:?} is not published at the configured endpoint")]
+    UnknownKey {
+        /// Key id in the token's header, shortened.
+        kid: String,
+    },
+    /// The signature is not the endpoint's.
+    #[error("MAA token: the signature does not verify")]
+    TokenSignature,
+    /// A claim is not what was sent.
+    #[error("MAA token: claim {claim}: expected {expected}, actual {actual}")]
+    Claim {
+        /// Name of the claim.
+        claim: &'static str,
+        /// Value that the evidence demands.
+        expected: String,
+        /// Value in the token, shortened.
+        actual: String,
+    },
+    /// The token is outside its lifetime.
+    #[error("MAA token: {claim} is {at}, the time here is {now} (seconds since 1970)")]
+    Lifetime {
+        /// `exp` or `nbf`.
+        claim: &'static str,
+        /// The claim.
+        at: i64,
+        /// The time here.
+        now: i64,
+    },
+    /// The clock that the host gives differs from the one that MAA signed.
+    #[error(
+        "the clock here is {now}, MAA signed iat {iat} (seconds since 1970): more than {allowed} s apart"
+    )]
+    Clock {
+        /// The time here.
+        now: i64,
+        /// MAA's time.
+        iat: i64,
+        /// The difference allowed, in seconds.
+        allowed: i64,
+    },
+    /// A key could not be made or used.
+    #[error("cryptography")]
+    Crypto(#[from] CryptoError),
+    /// A background task ended early.
+    #[error("the process is stopping")]
+    Stopping,
+}
+
+impl Coded for AttestError {
+    fn code(&self) -> &str {
+        match self {
+            Self::BadReport { .. } => "CR-SKR-0001",
+            Self::NoDevice { .. } => "CR-SKR-0002",
+            Self::Device { .. } => "CR-SKR-0003",
+            Self::Firmware { .. } => "CR-SKR-0004",
+            Self::NoContext { .. } => "CR-SKR-0005",
+            Self::Artefact { .. } => "CR-SKR-0006",
+            Self::PolicyMismatch { .. } => "CR-SKR-0007",
+            Self::AllowAll { .. } => "CR-SKR-0008",
+            Self::Debuggable { .. } => "CR-SKR-0009",
+            Self::TcbMismatch { .. } => "CR-SKR-0010",
+            Self::Unbound => "CR-SKR-0011",
+            Self::Endpoint { .. } => "CR-SKR-0012",
+            Self::Https(error) => error.code(),
+            Self::MaaRefused { .. } => "CR-SKR-0013",
+            Self::BadToken { .. } => "CR-SKR-0014",
+            Self::UnknownKey { .. } => "CR-SKR-0015",
+            Self::TokenSignature => "CR-SKR-0016",
+            Self::Claim { .. } => "CR-SKR-0017",
+            Self::Lifetime { .. } => "CR-SKR-0018",
+            Self::Clock { .. } => "CR-SKR-0019",
+            Self::Crypto(_) => "CR-SKR-0020",
+            Self::Stopping => "CR-SKR-0021",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::BadReport { .. }
+            | Self::NoDevice { .. }
+            | Self::Device { .. }
+            | Self::Firmware { .. }
+            | Self::NoContext { .. }
+            | Self::Artefact { .. }
+            | Self::PolicyMismatch { .. }
+            | Self::TcbMismatch { .. }
+            | Self::Unbound
+            | Self::Clock { .. }
+            | Self::Crypto(_) => Fault::Platform,
+            Self::AllowAll { .. } | Self::Debuggable { .. } => Fault::Denied,
+            Self::Endpoint { .. } => Fault::Caller,
+            Self::Https(error) => error.fault(),
+            Self::MaaRefused { status, .. } => match status.as_u16() {
+                408 | 429 | 500..=599 => Fault::Upstream { retry: true },
+                _ => Fault::Denied,
+            },
+            Self::BadToken { .. }
+            | Self::UnknownKey { .. }
+            | Self::TokenSignature
+            | Self::Claim { .. }
+            | Self::Lifetime { .. } => Fault::Upstream { retry: false },
+            Self::Stopping => Fault::Upstream { retry: true },
+        }
+    }
+}
+
+/// Foreign text as an error may show it: printable and short.
+pub(crate) fn shown(text: &str) -> String {
+    const LIMIT: usize = 400;
+    let mut out: String = text
+        .chars()
+        .take(LIMIT)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    if text.chars().nth(LIMIT).is_some() {
+        out.push('…');
+    }
+    out
+}

@@ -1,0 +1,9 @@
+mod attested;
+mod contracts;
+mod cose;
+mod events;
+mod governance;
+mod ledger;
+mod members;
+mod support;
+mod tokens;
