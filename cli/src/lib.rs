@@ -140,15 +140,17 @@ fn finish(outcome: Result<ExitCode, Box<dyn Shown>>) -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            let mut body = json!({"code": error.code(), "message": chain(&*error)});
             let problems = error
                 .problems()
                 .iter()
                 .map(|one| json!({"code": one.code, "path": one.path, "message": one.message}));
             let problems: Vec<Value> = problems.collect();
-            if !problems.is_empty() {
-                body["problems"] = Value::from(problems);
-            }
+            let (code, message) = (error.code(), chain(&*error));
+            let body = if problems.is_empty() {
+                json!({"code": code, "message": message})
+            } else {
+                json!({"code": code, "message": message, "problems": problems})
+            };
             eprintln!("{}", json!({"error": body}));
             ExitCode::FAILURE
         }

@@ -114,29 +114,14 @@ impl File<'_> {
         let failed = |error| CliError::io(target.display().to_string(), error);
         let parent = target.parent().unwrap_or(target);
         tokio::fs::create_dir_all(parent).await.map_err(failed)?;
-        let own = hex::encode(random::bytes::<8>()?);
-        // No blob can have this name: the prefix is the dataset's own.
-        let partial = parent.join(format!(".cleanroom-{own}.partial"));
-        let opened = tokio::fs::File::create_new(&partial).await;
-        let mut file = opened.map_err(failed)?;
-        let copied = match self.from.mode {
-            EncryptionMode::Cse => self.copy_sealed(&mut file, target).await,
-            EncryptionMode::Cpk | EncryptionMode::Sse => self.copy_plain(&mut file, target).await,
+        let (partial, mut file) = Partial::create(parent)?;
+        let bytes = match self.from.mode {
+            EncryptionMode::Cse => self.copy_sealed(&mut file, target).await?,
+            EncryptionMode::Cpk | EncryptionMode::Sse => self.copy_plain(&mut file, target).await?,
         };
-        let placed = match copied {
-            Ok(bytes) => match file.flush().await {
-                Ok(()) => tokio::fs::rename(&partial, target).await,
-                Err(error) => Err(error),
-            }
-            .map(|()| bytes)
-            .map_err(failed),
-            Err(error) => Err(error),
-        };
-        if placed.is_err() {
-            drop(file);
-            let _ = tokio::fs::remove_file(&partial).await;
-        }
-        placed
+        file.flush().await.map_err(failed)?;
+        partial.place(target).map_err(failed)?;
+        Ok(bytes)
     }
 
     async fn copy_plain(&self, file: &mut tokio::fs::File, target: &Path) -> Result<u64, CliError> {
@@ -204,6 +189,33 @@ impl File<'_> {
     fn other_version(&self) -> CliError {
         let reason = format!("{:?} is another version than the manifest names", self.name);
         refused(self.from, reason)
+    }
+}
+
+/// A file that is not whole yet. It goes when its transfer fails, also when that is cancelled because another one failed.
+struct Partial {
+    path: PathBuf,
+}
+
+impl Partial {
+    fn create(folder: &Path) -> Result<(Self, tokio::fs::File), CliError> {
+        let own = hex::encode(random::bytes::<8>()?);
+        // The name is random, so that no name in storage meets it.
+        let path = folder.join(format!(".cleanroom-{own}.partial"));
+        let opened = std::fs::File::create_new(&path);
+        let file = opened.map_err(|error| CliError::io(path.display().to_string(), error))?;
+        Ok((Self { path }, tokio::fs::File::from_std(file)))
+    }
+
+    fn place(self, target: &Path) -> std::io::Result<()> {
+        std::fs::rename(&self.path, target)
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // After `place` there is nothing under this name.
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 

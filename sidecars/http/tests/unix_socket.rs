@@ -1,11 +1,20 @@
 //! Both ends of a Unix socket, with the kernel between them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail by panicking"
+)]
+
 use std::time::Duration;
 
 use axum::Json;
 use axum::routing::{get, post};
 use sidecar_http::{
-    CallError, Callers, Coded, Fault, Limits, Peer, Routes, UnixClient, WireError, bind_unix, serve_unix,
+    CallError, Callers, Coded, Fault, Limits, Peer, Routes, UnixClient, WireError, bind_unix,
+    serve_unix,
 };
 use tokio_util::sync::CancellationToken;
 

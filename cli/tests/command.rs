@@ -1,0 +1,96 @@
+//! The program itself: exit codes, and what goes to which stream.
+
+#![allow(clippy::panic)] // helpers of tests
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn cleanroom(folder: &Path, line: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_cleanroom"))
+        .args(line.split_whitespace())
+        .current_dir(folder)
+        .env_clear()
+        .output()
+        .unwrap_or_else(|error| panic!("{line}: {error}"))
+}
+
+#[test]
+fn a_refusal_is_one_line_of_json_on_standard_error_with_every_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    let begun = cleanroom(folder.path(), "config init --cleanroom-config c.yaml");
+    assert!(begun.status.success() && begun.stdout.is_empty());
+    let file = folder.path().join("c.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let valid = cleanroom(folder.path(), "config validate --cleanroom-config c.yaml");
+    assert!(valid.status.success() && valid.stderr.is_empty());
+
+    std::fs::write(&file, format!("{text}aplications: []\nnetwrok: null\n")).unwrap();
+    let refused = cleanroom(folder.path(), "config validate --cleanroom-config c.yaml");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.stdout.is_empty());
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(error.lines().count(), 1, "{error}");
+    let error: Value = serde_json::from_str(&error).unwrap();
+    assert_eq!(error["error"]["code"], "CR-SPEC-0002");
+    let problems = error["error"]["problems"].as_array().unwrap();
+    let said: Vec<&str> = problems
+        .iter()
+        .filter_map(|p| p["message"].as_str())
+        .collect();
+    assert_eq!(
+        said,
+        [
+            r#"unknown key; did you mean "applications"?"#,
+            r#"unknown key; did you mean "network"?"#
+        ]
+    );
+}
+
+#[test]
+fn without_anybody_to_log_in_as_nothing_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = "secretstore add --name local --config s.yaml --backingstore-type Local_File --backingstore-path keys";
+    assert!(cleanroom(folder.path(), store).status.success());
+    let add = "datastore add --name data --config d.yaml --secretstore local --secretstore-config s.yaml \
+               --encryption-mode CSE --backingstore-type Azure_BlobStorage --backingstore-id https://localhost:1";
+    let refused = cleanroom(folder.path(), add);
+    assert_eq!(refused.status.code(), Some(1));
+    let error: Value = serde_json::from_slice(&refused.stderr).unwrap();
+    assert_eq!(error["error"]["code"], "CR-CLI-0009");
+    assert!(
+        !folder.path().join("d.yaml").exists() && !folder.path().join("keys/data.bin").exists()
+    );
+}
+
+#[test]
+fn a_root_that_is_no_certificate_is_refused_before_anything_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ca.pem"), "no certificate").unwrap();
+    std::fs::write(folder.path().join("d.yaml"), "datastores: []\n").unwrap();
+    let line = "--ca-file ca.pem config set-logging --cleanroom-config c.yaml --datastore-config d.yaml --storage-account \
+                https://localhost:1 --identity i --encryption-mode CSE --secretstore-config s.yaml --datastore-secret-store \
+                s --dek-secret-store s --kek-secret-store s";
+    let refused = cleanroom(folder.path(), line);
+    let error: Value = serde_json::from_slice(&refused.stderr).unwrap();
+    assert_eq!(error["error"]["code"], "CR-HTTP-0020");
+}
+
+#[test]
+fn the_sse_mode_and_other_stores_are_no_arguments() {
+    let folder = tempfile::tempdir().unwrap();
+    let add = "datastore add --name data --config d.yaml --secretstore local --secretstore-config s.yaml \
+               --encryption-mode SSE --backingstore-type Azure_BlobStorage --backingstore-id https://localhost:1";
+    for line in [
+        add.to_owned(),
+        add.replace("SSE", "CSE")
+            .replace("Azure_BlobStorage", "Aws_S3"),
+    ] {
+        assert_eq!(
+            cleanroom(folder.path(), &line).status.code(),
+            Some(2),
+            "{line}"
+        );
+    }
+}

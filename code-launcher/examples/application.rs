@@ -1,0 +1,46 @@
+//! The application of the launcher's tests: a static program whose first argument says what it does.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let outcome = match args.next().as_deref() {
+        Some("copy") => copy().map(|()| 0),
+        Some("exit") => Ok(args.next().and_then(|code| code.parse().ok()).unwrap_or(1)),
+        Some("wait") => wait(),
+        _ => Ok(64),
+    };
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Writes the input in capitals, and one line to each stream.
+fn copy() -> io::Result<()> {
+    let folder = |name: &str| {
+        let value = std::env::var_os(name).ok_or(io::ErrorKind::NotFound)?;
+        io::Result::Ok(PathBuf::from(value))
+    };
+    let input = std::fs::read_to_string(folder("INPUT_LOCATION")?.join("input.txt"))?;
+    writeln!(io::stdout(), "read {} bytes", input.len())?;
+    let mut output = std::fs::File::create(folder("OUTPUT_LOCATION")?.join("output.txt"))?;
+    output.write_all(input.to_uppercase().as_bytes())?;
+    output.sync_all()?;
+    writeln!(io::stderr(), "written")
+}
+
+/// Tells which signals arrive blocked and then does nothing until it is ended.
+fn wait() -> io::Result<u8> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let blocked = status.lines().find(|line| line.starts_with("SigBlk"));
+    writeln!(io::stdout(), "{}", blocked.unwrap_or("unknown"))?;
+    loop {
+        std::thread::park();
+    }
+}
