@@ -92,6 +92,12 @@ pub enum LaunchError {
         /// What it said.
         reason: String,
     },
+    /// Logs or telemetry did not get into their sink.
+    #[error("nothing was exported: {reason}")]
+    Export {
+        /// What happened.
+        reason: String,
+    },
     /// The runner is gone.
     #[error("the runner does not answer")]
     RunnerGone,
@@ -136,6 +142,7 @@ impl Coded for LaunchError {
             Self::RunnerGone => "CR-LAUNCH-0011",
             Self::Io { .. } => "CR-LAUNCH-0012",
             Self::Stopped => "CR-LAUNCH-0013",
+            Self::Export { .. } => "CR-LAUNCH-0014",
         }
     }
 

@@ -1,15 +1,17 @@
 //! One run of the application, from consent to the last seal.
 
+mod ending;
+
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{join_all, try_join_all};
+use futures::future::try_join_all;
 use governance_client::{GovernanceClient, GovernanceError, Scope};
 use serde_json::json;
 use sidecar_http::services::{self, Service};
-use sidecar_http::{Coded, UnixClient, chain};
+use sidecar_http::{Coded, chain};
 use sidecar_kit::Process;
 use tokio::net::unix::pipe;
 use tokio::sync::Mutex;
@@ -18,18 +20,16 @@ use tokio::task::JoinHandle;
 use crate::lease::{self, Ended};
 use crate::outcome::Outcome;
 use crate::pull::pull;
-use crate::runner::{Gathered, ImageSettings, Link, Runner};
+use crate::runner::{ImageSettings, Link, Runner};
 use crate::timeline::Timeline;
 use crate::{APPLICATION_FOLDER, Config, CriLog, LaunchError, Limits, datasets, logs};
 
 /// Bytes of each of the two files of the application's log.
 const LOG_LIMIT: u64 = 16 << 20;
-/// Sealing flushes what is still in memory to a remote store.
-const SEAL: Duration = Duration::from_secs(300);
-/// Telemetry is nice to have at the end; sidecars that do not answer are left behind.
+/// For the export of a room that ran nothing.
+const POST_MORTEM: Duration = Duration::from_secs(15);
+/// For what an ended application may have left in its pipes.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// Notes in other scopes tell a story; nothing waits for them longer.
-const NOTE: Duration = Duration::from_secs(30);
 
 /// Runs the application and ends the room.
 pub(crate) async fn run(config: &Config, link: Link, process: &Process) -> Outcome {
@@ -65,8 +65,14 @@ pub(crate) async fn run(config: &Config, link: Link, process: &Process) -> Outco
             // Whatever was made is not to be started any more.
             runner.kill();
             let stopped = matches!(error, LaunchError::Stopped);
-            // The parties get to read why, if they agreed to read anything.
-            let _ = room.export(&mut runner).await;
+            // The parties get to read why, if they agreed to read anything and their sinks are there: what kept the
+            // application from starting may well have kept the sinks away.
+            if tokio::time::timeout(POST_MORTEM, room.export(&mut runner))
+                .await
+                .is_err()
+            {
+                tracing::warn!("the export of a room without a run was given up");
+            }
             Outcome::NotStarted { asked: stopped }
         }
     };
@@ -290,123 +296,5 @@ impl Room<'_> {
                 }
             }
         }
-    }
-
-    /// An event of another scope, best effort.
-    async fn note(&self, scope: &str, message: &str) {
-        let data = json!({"source": "code-launcher", "message": message});
-        match tokio::time::timeout(NOTE, self.governance.put_event(scope, &data)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(error = chain(&error), scope, "an event is not committed");
-            }
-            Err(_) => tracing::warn!(scope, "an event is not committed in time"),
-        }
-    }
-
-    /// Seals sinks; true if every one is durable.
-    async fn seal(&self, sinks: &[&Service]) -> bool {
-        let sealed = join_all(sinks.iter().map(|sink| async move {
-            let client = self.process.client(sink).with_deadline(SEAL);
-            let answer: Result<serde_json::Value, _> = client.post_json("/seal", &json!({})).await;
-            match answer {
-                Ok(manifest) => {
-                    tracing::info!(sink = %sink.name, %manifest, "sealed");
-                    self.note("dataset", &format!("{} sealed: {manifest}", sink.name)).await;
-                    true
-                }
-                Err(error) => {
-                    tracing::error!(sink = %sink.name, error = chain(&error), "the sink is not durable");
-                    false
-                }
-            }
-        }));
-        sealed.await.into_iter().all(|sealed| sealed)
-    }
-
-    /// Logs and telemetry into their sinks; false if something that was agreed was lost.
-    async fn export(&self, runner: &mut Runner) -> bool {
-        let flushes = self.sidecars().map(|service| async move {
-            let _ = self
-                .client(&service)
-                .call(http::Method::POST, "/flush", None)
-                .await;
-        });
-        join_all(flushes).await;
-        self.process.flush().await;
-        let args = &self.config.args;
-        let exports = [
-            (&args.logs_sink, Scope::Logging, Gathered::Logs),
-            (&args.telemetry_sink, Scope::Telemetry, Gathered::Telemetry),
-        ];
-        let mut complete = true;
-        for (sink, scope, what) in exports {
-            let Some(shim) = sink.as_ref().and_then(|name| self.config.shims.get(name)) else {
-                continue;
-            };
-            complete &= self.export_one(runner, shim, scope, what).await;
-        }
-        complete
-    }
-
-    async fn export_one(
-        &self,
-        runner: &mut Runner,
-        shim: &Service,
-        scope: Scope,
-        what: Gathered,
-    ) -> bool {
-        match self.governance.consent(scope).await {
-            Ok(_) => {}
-            Err(error @ GovernanceError::Disabled { .. }) => {
-                self.note("refusal", &format!("export refused: {}", chain(&error)))
-                    .await;
-                return true;
-            }
-            Err(error) => {
-                tracing::error!(error = chain(&error), %scope, "consent to the export is unknown");
-                return false;
-            }
-        }
-        let copied = async {
-            datasets::prove(self.config, shim, self.process).await?;
-            runner.export(what).await
-        };
-        match copied.await {
-            Ok(files) => {
-                tracing::info!(files, %scope, "exported");
-                self.seal(&[shim]).await
-            }
-            Err(error) => {
-                tracing::error!(code = error.code(), error = chain(&error), %scope, "the export failed");
-                false
-            }
-        }
-    }
-
-    async fn stop_all(&self) {
-        let stops = self.sidecars().map(|service| async move {
-            let _ = self
-                .client(&service)
-                .call(http::Method::POST, "/stop", None)
-                .await;
-        });
-        join_all(stops).await;
-    }
-
-    fn client(&self, service: &Service) -> UnixClient {
-        self.process.client(service).with_deadline(FAREWELL)
-    }
-
-    /// Everybody else in the room.
-    fn sidecars(&self) -> impl Iterator<Item = Service> {
-        let fixed = [
-            services::SKR_AGENT,
-            services::SECRETS,
-            services::IDENTITY,
-            services::GOVERNANCE,
-            services::OTEL_COLLECTOR,
-        ];
-        self.config.shims.values().cloned().chain(fixed)
     }
 }

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use futures::StreamExt;
 use oci_client::client::{Certificate, CertificateEncoding, ClientConfig};
-use oci_client::errors::OciDistributionError;
+use oci_client::errors::{DigestError, OciDistributionError};
 use oci_client::manifest::{OciDescriptor, OciImageManifest, OciManifest};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
@@ -119,6 +119,15 @@ impl<'a> Pull<'a> {
         }
     }
 
+    /// What ended a blob early. The library compares digests on the way and hides its verdict in the stream's error.
+    fn broken(&self, what: &str, error: std::io::Error) -> LaunchError {
+        let cause = error.get_ref();
+        if cause.is_some_and(|cause| cause.is::<DigestError>()) {
+            return self.refused(format!("{what}: {error}"));
+        }
+        self.failed(what, error.into())
+    }
+
     /// The manifest that the reference names, or its choice for this machine if it names an index.
     async fn manifest(&self) -> Result<OciImageManifest, LaunchError> {
         let digest = self
@@ -174,8 +183,7 @@ impl<'a> Pull<'a> {
         let mut hasher = Sha256::new();
         let mut left = length(blob);
         while let Some(part) = blob_stream.next().await {
-            // The library's stream ends with an error as well if the digest is another one; ours is the verdict.
-            let part = part.map_err(|error| self.failed(digest, error.into()))?;
+            let part = part.map_err(|error| self.broken(digest, error))?;
             left = left
                 .checked_sub(part.len() as u64)
                 .ok_or_else(|| self.refused(format!("{digest} is longer than announced")))?;

@@ -109,6 +109,19 @@ async fn without_consent_nothing_is_pulled_and_nothing_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_room_that_ran_nothing_ends_soon_whatever_its_services_do() {
+    let room = Room::new().await;
+    for scope in ["execution", "logging", "telemetry"] {
+        room.peers.disable(scope);
+    }
+    room.peers.let_events_hang();
+    let began = Instant::now();
+    assert_eq!(room.run(&["copy"], &[]).await.code, Some(1));
+    assert!(began.elapsed() < Duration::from_secs(25));
+    assert!(room.peers.when("stop governance").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn withdrawn_consent_ends_the_application_within_five_seconds() {
     let room = Room::new().await;
     let launcher = room.start(&["wait"], &[]);
@@ -147,6 +160,8 @@ async fn a_room_that_is_asked_to_stop_seals_and_tells_before_it_ends() {
     let room = Room::new().await;
     let launcher = room.start(&["wait"], &["--stop-grace", "1"]);
     room.started().await;
+    let probe = room.run(&["wait"], &["--probe"]).await;
+    assert_eq!(probe.code, Some(0), "{}", probe.stderr);
     let pid = i32::try_from(launcher.id().unwrap()).unwrap();
     kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
     let ended = finish(launcher).await;
@@ -231,7 +246,7 @@ async fn a_dataset_that_is_not_its_shims_is_not_used() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_that_does_not_exist_is_no_start() {
+async fn a_container_that_cannot_be_made_is_no_start() {
     let room = Room::new().await;
     let ended = room
         .run(&["copy"], &["--oci-runtime", "/nonexistent"])

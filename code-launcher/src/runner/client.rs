@@ -64,6 +64,7 @@ impl Runner {
     pub(crate) async fn export(&mut self, what: Gathered) -> Result<usize, LaunchError> {
         match self.ask(&Request::Export(what), &[]).await? {
             Reply::Exported(files) => Ok(files),
+            Reply::Failed(reason) => Err(LaunchError::Export { reason }),
             other => Err(unexpected(other)),
         }
     }

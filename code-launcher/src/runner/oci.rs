@@ -196,7 +196,7 @@ impl<'a> Runtime<'a> {
         let said = String::from_utf8_lossy(&copied.stdout);
         match said.trim().parse() {
             Ok(files) if copied.status.success() => Ok(files),
-            _ => Err(StartError(format!("export: {}", said.trim()))),
+            _ => Err(StartError(said.trim().to_owned())),
         }
     }
 

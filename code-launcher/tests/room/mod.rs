@@ -27,6 +27,8 @@ pub(crate) use image::Image;
 pub(crate) use peers::Peers;
 
 const LAUNCHER: u32 = 10031;
+const CAPABILITIES: &str = "-all,+chown,+dac_override,+fowner,+kill,+mknod,+net_admin,+setgid,+setpcap,+setuid,\
+    +sys_admin,+sys_chroot";
 /// Longer than any test should take; a hanging launcher fails instead.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -138,9 +140,12 @@ impl Room {
     pub(crate) fn start(&self, command: &[&str], further: &[&str]) -> Child {
         let roots = BASE64_STANDARD.encode(self.world.ca_pem());
         let application = BASE64_STANDARD.encode(self.application(command).to_string());
-        let mut launcher = Command::new(env!("CARGO_BIN_EXE_code-launcher"));
+        // As its container starts it: root with these capabilities and no way to more.
+        let mut launcher = Command::new("setpriv");
         launcher
             .env_clear()
+            .args(["--no-new-privs", "--bounding-set", CAPABILITIES])
+            .arg(env!("CARGO_BIN_EXE_code-launcher"))
             .args(["--insecure-virtual", "--extra-roots", &roots])
             .args([
                 "--application-name",

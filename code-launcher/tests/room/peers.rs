@@ -27,6 +27,8 @@ struct State {
     refused_events: BTreeSet<String>,
     broken_sinks: BTreeSet<String>,
     lying_shims: bool,
+    /// Nothing but consent is answered, as by a service that is in trouble.
+    stuck_events: bool,
 }
 
 #[derive(Clone)]
@@ -135,6 +137,9 @@ impl Peers {
                         .iter()
                         .any(|part| message.contains(part))
                 };
+                if told.with(|state| state.stuck_events) {
+                    std::future::pending::<()>().await;
+                }
                 if told.with(refused) {
                     let status = StatusCode::SERVICE_UNAVAILABLE;
                     return WireError::new(status, "CR-GOV-0009", "no commit").into_response();
@@ -200,6 +205,10 @@ impl Peers {
 
     pub(crate) fn refuse_events_with(&self, part: &str) {
         self.with(|state| state.refused_events.insert(part.to_owned()));
+    }
+
+    pub(crate) fn let_events_hang(&self) {
+        self.with(|state| state.stuck_events = true);
     }
 
     pub(crate) fn break_sink(&self, name: &str) {
