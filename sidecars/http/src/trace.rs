@@ -4,8 +4,9 @@ use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
 use http::HeaderMap;
-use opentelemetry::global;
 use opentelemetry::propagation::{Extractor, Injector};
+use opentelemetry::trace::TraceContextExt;
+use opentelemetry::{Context, global};
 use tracing::Instrument;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
@@ -58,6 +59,10 @@ pub(crate) async fn serve(request: Request, next: Next) -> Response {
 
 /// Puts the current span into the headers of an outgoing call.
 pub(crate) fn inject(headers: &mut HeaderMap) {
-    let context = tracing::Span::current().context();
+    let mut context = tracing::Span::current().context();
+    if !context.span().span_context().is_valid() {
+        // Outside every span of its own, a process still acts within its boot trace.
+        context = Context::current();
+    }
     global::get_text_map_propagator(|p| p.inject_context(&context, &mut HeadersMut(headers)));
 }
