@@ -117,6 +117,12 @@ fn spawn_supervisor(plan: &Path) -> Result<Child, DeployError> {
         .arg(own)
         .arg("group-supervisor")
         .arg(plan)
+        // Nothing of the operator's environment, credentials least of all, goes into the group.
+        .env_clear()
+        .env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        )
         .stdin(Stdio::piped())
         .stdout(Stdio::inherit())
         .stderr(Stdio::inherit())

@@ -18,6 +18,11 @@ struct Cli {
 #[expect(clippy::print_stderr, reason = "runs before there is telemetry")]
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if cli.common.probe {
+        // It has ended when anything could ask, and must not do its work again for a question.
+        eprintln!("init has no probe");
+        return ExitCode::from(EXIT_CONFIG);
+    }
     match init::run(&cli.args, &cli.common.boot_dir) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -218,7 +218,7 @@ fn sigterm_in_the_middle_seals_the_sink_and_writes_the_exit_event() {
         ..Options::default()
     });
     let child = stage.start("group", &[]);
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(180);
     while stage.messages().is_empty() {
         assert!(Instant::now() < deadline, "the application was not started");
     }
