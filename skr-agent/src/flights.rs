@@ -46,7 +46,9 @@ where
     {
         let flight = {
             let mut entries = lock(&self.entries);
-            match entries.get(&key) {
+            // A flight that has failed is over, even if its task has not cleared it away yet.
+            let joinable = |flight: &&Flight<V, E>| !matches!(flight.peek(), Some(Err(_)));
+            match entries.get(&key).filter(joinable) {
                 Some(flight) => flight.clone(),
                 None if entries.len() >= LIMIT => return None,
                 None => {
@@ -67,6 +69,7 @@ where
         let entry = Entry {
             entries: Arc::clone(&self.entries),
             key,
+            flight: flight.clone(),
         };
         let (keep, stopping) = (self.keep, self.stopping.clone());
         tokio::spawn(async move {
@@ -85,11 +88,19 @@ where
 struct Entry<K: Eq + Hash, V, E> {
     entries: Entries<K, V, E>,
     key: K,
+    flight: Flight<V, E>,
 }
 
 impl<K: Eq + Hash, V, E> Drop for Entry<K, V, E> {
     fn drop(&mut self) {
-        lock(&self.entries).remove(&self.key);
+        let mut entries = lock(&self.entries);
+        // A later flight of the same key is not this one's to remove.
+        if entries
+            .get(&self.key)
+            .is_some_and(|flight| flight.ptr_eq(&self.flight))
+        {
+            entries.remove(&self.key);
+        }
     }
 }
 
@@ -119,6 +130,20 @@ mod tests {
         };
         let within = Duration::from_secs(10);
         tokio::time::timeout(within, forgotten).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_failure_never_answers_who_asks_after_it() {
+        let flights = flights(LONG);
+        let failed = flights.join("kek", || async { Err("down".to_owned()) });
+        assert!(failed.await.unwrap().is_err());
+        // No pause: on this single thread the failed flight's own task cannot have cleared it away in between.
+        let next = flights.join("kek", || async { Ok(7) });
+        assert_eq!(*next.await.unwrap().unwrap(), 7);
+        tokio::task::yield_now().await;
+        // And the late clearing of the failed one leaves the good one in place.
+        let kept = flights.join("kek", || async { Ok(8) });
+        assert_eq!(*kept.await.unwrap().unwrap(), 7);
     }
 
     #[tokio::test]
