@@ -176,7 +176,7 @@ impl EncryptionMode {
 /// Layout of a client-side encrypted dataset. Pinned here, never chosen by what storage holds.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Format {
-    /// Extents with salts and a sealed trailer (`docs/format-v2.md`).
+    /// Extents with salts and a sealed trailer (crate `blob-format`).
     #[serde(rename = "v2")]
     V2,
 }
