@@ -18,6 +18,9 @@ pub struct ImageEntry {
     pub name: String,
     /// `sha256:` and 64 hex digits: what the policy pins.
     pub digest: String,
+    /// `sha256:` and 64 hex digits of the configuration: what Docker calls the image.
+    #[serde(default)]
+    pub config: Option<String>,
     /// The same program on this machine, for the `local` target.
     #[serde(default)]
     pub executable: Option<PathBuf>,

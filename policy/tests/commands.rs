@@ -71,6 +71,7 @@ fn group(extra_roots: bool) -> ContainerGroup {
         name: (*name).to_owned(),
         digest: format!("sha256:{:064x}", name.len()),
         executable: None,
+        config: Some(format!("sha256:{:064x}", 7)),
         executable_sha256: None,
     };
     build(

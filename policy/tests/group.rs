@@ -37,6 +37,7 @@ fn images() -> ImageManifest {
         name: (*name).to_owned(),
         digest: format!("sha256:{index:064x}"),
         executable: None,
+        config: Some(format!("sha256:{:064x}", 7)),
         executable_sha256: None,
     });
     ImageManifest::new(entries.collect())
@@ -218,6 +219,7 @@ fn an_executable_that_is_not_the_images_program_is_refused() {
         name: "init".to_owned(),
         digest: format!("sha256:{:064x}", 0),
         executable: Some(file.path().to_owned()),
+        config: Some(format!("sha256:{:064x}", 7)),
         executable_sha256: Some("00".repeat(32)),
     };
     assert!(matches!(

@@ -138,7 +138,7 @@ impl StoreError {
             | (409, "LeaseIdMismatchWithBlobOperation" | "LeaseAlreadyPresent") => Self::Leased,
             (412, _) => Self::Changed,
             (400, "InvalidBlockList" | "InvalidBlobOrBlock") => Self::BlocksGone,
-            (401, _) => Self::Unauthenticated { code: code() },
+            (401, _) | (403, "AuthenticationFailed") => Self::Unauthenticated { code: code() },
             (403, _) => Self::Forbidden { code: code() },
             (408 | 429 | 500.., _) => Self::Unavailable {
                 operation,

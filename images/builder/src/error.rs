@@ -80,6 +80,18 @@ pub enum ImageError {
         /// Its content's digest.
         actual: String,
     },
+    /// A pinned file is another one on this machine.
+    #[error("{path} of image {image}: SHA-256 {actual}, pinned is {expected}")]
+    Pin {
+        /// The image.
+        image: String,
+        /// The file.
+        path: PathBuf,
+        /// The pin.
+        expected: String,
+        /// What the file has.
+        actual: String,
+    },
     /// The registry reference is not `<host>[:port]/<repository>`.
     #[error("registry {registry:?} is not <host>[:port]/<repository>")]
     Reference {
@@ -114,6 +126,7 @@ impl ImageError {
             Self::Damaged { .. } => "CR-IMAGE-0009",
             Self::Reference { .. } => "CR-IMAGE-0010",
             Self::Registry { .. } => "CR-IMAGE-0011",
+            Self::Pin { .. } => "CR-IMAGE-0012",
         }
     }
 }

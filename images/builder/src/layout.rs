@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::str::FromStr as _;
 
 use crate::hash::{self, Hashing};
-use crate::{ImageError, ImageList, ImageSpec, elf, layer};
+use crate::{ExtraFile, ImageError, ImageList, ImageSpec, elf, layer};
 
 /// Annotation under which tools look for an image's name in a layout.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -111,6 +111,9 @@ fn one(
     let executable = fs::canonicalize(&image.binary).map_err(unreadable)?;
     let arch = elf::architecture(&executable)?;
     let executable_sha256 = hash::of_file(&executable)?;
+    for file in &image.files {
+        check_pin(&image.name, file)?;
+    }
     let (layer, diff_id) = write_layer(image, blobs, gzip)?;
 
     let mut run = ConfigBuilder::default()
@@ -163,6 +166,23 @@ fn one(
         executable_sha256,
     };
     Ok((entry, descriptor))
+}
+
+/// A file that others built is the very one that was reviewed.
+fn check_pin(image: &str, file: &ExtraFile) -> Result<(), ImageError> {
+    let Some(expected) = &file.sha256 else {
+        return Ok(());
+    };
+    let actual = hash::of_file(&file.source)?;
+    if actual == *expected {
+        return Ok(());
+    }
+    Err(ImageError::Pin {
+        image: image.to_owned(),
+        path: file.source.clone(),
+        expected: expected.clone(),
+        actual,
+    })
 }
 
 fn platform(arch: Arch) -> Result<oci_spec::image::Platform, ImageError> {

@@ -3,6 +3,7 @@
 //!
 //! An image is one layer over nothing: the binary, its extra files, their parent directories. The layout directory
 //! follows the OCI image layout; [`build`] writes `images.json` beside it, which `policy` and the local launcher read.
+mod archive;
 mod elf;
 mod error;
 mod hash;
@@ -11,6 +12,7 @@ mod layout;
 mod list;
 mod push;
 
+pub use self::archive::archive;
 pub use self::error::ImageError;
 pub use self::layout::{BuiltImage, build, read_images};
 pub use self::list::{Directory, ExtraFile, ImageList, ImageSpec};

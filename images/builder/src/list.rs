@@ -47,6 +47,9 @@ pub struct ExtraFile {
     /// Permission bits; 0o644 when absent.
     #[serde(default = "plain_file")]
     pub mode: u32,
+    /// Hex SHA-256 that the content must have; for files that others built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 fn plain_file() -> u32 {

@@ -31,6 +31,15 @@ enum Command {
         #[arg(long)]
         gzip: bool,
     },
+    /// Writes every image of a layout as one archive for `docker load` to standard output.
+    Archive {
+        /// The layout directory.
+        #[arg(long)]
+        layout: PathBuf,
+        /// First part of the tags, `<prefix>/<name>:latest`.
+        #[arg(long, default_value = "cleanroom")]
+        prefix: String,
+    },
     /// Pushes one image and prints its reference by digest.
     Push {
         /// The layout directory.
@@ -57,7 +66,10 @@ enum Command {
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(line) => {
-            let printed = writeln!(std::io::stdout(), "{line}");
+            let printed = match line {
+                Some(line) => writeln!(std::io::stdout(), "{line}"),
+                None => Ok(()),
+            };
             if printed.is_ok() {
                 ExitCode::SUCCESS
             } else {
@@ -79,14 +91,24 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<String, ImageError> {
+/// What to print at the end, if anything.
+fn run(command: Command) -> Result<Option<String>, ImageError> {
     match command {
         Command::Build { list, out, gzip } => {
             let text = read(&list)?;
             let list: ImageList = serde_json::from_slice(&text)
                 .map_err(|source| ImageError::List { path: list, source })?;
             image_builder::build(&list, &out, gzip)?;
-            Ok(out.join("images.json").display().to_string())
+            Ok(Some(out.join("images.json").display().to_string()))
+        }
+        Command::Archive { layout, prefix } => {
+            let out = std::io::BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
+            let written = image_builder::archive(&layout, &prefix, out)?.flush();
+            written.map_err(|source| ImageError::Write {
+                path: layout,
+                source,
+            })?;
+            Ok(None)
         }
         Command::Push {
             layout,
@@ -113,7 +135,7 @@ fn run(command: Command) -> Result<String, ImageError> {
                 path: layout.clone(),
                 source,
             })?;
-            runtime.block_on(image_builder::push(
+            let pushed = runtime.block_on(image_builder::push(
                 &layout,
                 &name,
                 PushTarget {
@@ -121,7 +143,8 @@ fn run(command: Command) -> Result<String, ImageError> {
                     ca_pem,
                     login,
                 },
-            ))
+            ));
+            pushed.map(Some)
         }
     }
 }

@@ -41,6 +41,7 @@ fn list(dir: &Path) -> ImageList {
             entrypoint: vec![],
             user: Some("10030:10030".into()),
             files: vec![ExtraFile {
+                sha256: None,
                 source: extra,
                 target: "/etc/ssl/roots.pem".into(),
                 mode: 0o644,

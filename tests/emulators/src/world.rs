@@ -123,9 +123,17 @@ impl World {
     /// # Errors
     /// [`WorldError`]: a port, a certificate or one service's configuration.
     pub async fn start(config: WorldConfig) -> Result<Self, WorldError> {
-        let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-        let azure_listener = TcpListener::bind(loopback).await?;
-        let cgs_listener = TcpListener::bind(loopback).await?;
+        Self::start_at(config, Ipv4Addr::LOCALHOST.into()).await
+    }
+
+    /// As [`World::start`], on another address than loopback: for a world in a container.
+    ///
+    /// # Errors
+    /// As [`World::start`].
+    pub async fn start_at(config: WorldConfig, ip: IpAddr) -> Result<Self, WorldError> {
+        let any_port = SocketAddr::new(ip, 0);
+        let azure_listener = TcpListener::bind(any_port).await?;
+        let cgs_listener = TcpListener::bind(any_port).await?;
         let (azure, cgs) = (azure_listener.local_addr()?, cgs_listener.local_addr()?);
         let authority = Authority::new("Emulated web root")?;
         let upsets = Upsets::default();
@@ -281,8 +289,7 @@ impl World {
     /// # Errors
     /// [`WorldError::Bind`].
     pub async fn serve_admin(&self) -> Result<SocketAddr, WorldError> {
-        let listener =
-            TcpListener::bind(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)).await?;
+        let listener = TcpListener::bind(SocketAddr::new(self.azure.ip(), 0)).await?;
         let addr = listener.local_addr()?;
         let admin = admin::Admin {
             services: self.services.clone(),

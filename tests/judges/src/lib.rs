@@ -104,7 +104,6 @@ pub fn with_hosts(hosts: &Path, program: &Path) -> Command {
 ///
 /// # Panics
 /// It fails; the message holds what it printed.
-#[expect(clippy::must_use_candidate, reason = "most care for success alone")]
 pub fn run(command: &mut Command) -> Output {
     let output = command.output().expect("a program that starts");
     assert!(

@@ -125,7 +125,10 @@ impl AzureStore {
     /// Sends with a token; once more with a fresh one if it was not accepted.
     async fn exchange(&self, request: Request) -> Result<Response, StoreError> {
         let response = self.send(&request, false).await?;
-        if response.status == StatusCode::UNAUTHORIZED {
+        // Services differ: 401, or 403 with the code that speaks of authentication and not of rights.
+        if response.status == StatusCode::UNAUTHORIZED
+            || response.header("x-ms-error-code") == Some("AuthenticationFailed")
+        {
             return self.send(&request, true).await;
         }
         Ok(response)
@@ -135,13 +138,17 @@ impl AzureStore {
         let token = self.config.tokens.token(renew).await;
         let token = token.map_err(StoreError::Token)?;
         let size = request.body.len().max(request.body_cap) as u64 >> 20;
-        let request = request
+        let mut request = request
             .clone()
             .header(X_MS_VERSION, VERSION)
             .header(X_MS_DATE, &httpdate::fmt_http_date(SystemTime::now()))
             .header(X_MS_REQUEST, &uuid::Uuid::new_v4().to_string())
             .bearer(token.expose())
             .deadline(Duration::from_secs(10 + size).min(request.budget));
+        if request.method == Method::PUT && request.body.is_empty() {
+            // The client below states no length where there is no body, and the service answers 411 to that.
+            request = request.header(header::CONTENT_LENGTH, "0");
+        }
         Ok(self.client.send_retrying(&request).await?)
     }
 

@@ -3,6 +3,7 @@
 //! Writes `DIR/world.json`, `DIR/ca.pem`, `DIR/service_cert.pem` and `DIR/hosts` (a complete `/etc/hosts`), then prints
 //! `ready` on a line. Stops on SIGTERM, SIGINT, `POST /stop` of the admin port, or with its parent when asked to.
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -25,6 +26,9 @@ struct Cli {
     /// Where to write what clients need; made if absent.
     #[arg(long)]
     data_dir: PathBuf,
+    /// Where to listen; what is written says 127.0.0.1 all the same, since only the caller knows how others reach it.
+    #[arg(long, default_value = "127.0.0.1")]
+    listen: IpAddr,
     /// Ends when the process that started it ends.
     #[arg(long)]
     exit_with_parent: bool,
@@ -54,7 +58,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         .with_context(|| format!("{} cannot be read", cli.config.display()))?;
     let config: WorldConfig = serde_json::from_slice(&text)
         .with_context(|| format!("{} is no world", cli.config.display()))?;
-    let world = World::start(config).await?;
+    let world = World::start_at(config, cli.listen).await?;
     let admin = world.serve_admin().await?;
     describe(&world, admin.port(), &cli.data_dir)
         .with_context(|| format!("{} cannot be written", cli.data_dir.display()))?;
