@@ -1,4 +1,5 @@
-# make demo          the main job on embedded defaults; JSON=1 ends with one JSON line for scripts
+# make demo          the main job on embedded defaults; JSON=1 ends with one JSON line for scripts, COMPOSE=1 runs the room
+#                    as containers of docker-compose
 # make test          everything CI checks
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -9,7 +10,7 @@ BIN = $(or $(CARGO_TARGET_DIR),target)/x86_64-unknown-linux-gnu/debug
 
 .PHONY: demo test setup build lint unit
 demo: build
-	@tests/demo/run $(BIN) $(if $(JSON),--json)
+	@$(if $(COMPOSE),COMPOSE=1 tests/with-docker) tests/demo/run $(BIN) $(if $(JSON),--json)
 
 test: setup lint unit
 
@@ -26,4 +27,4 @@ lint: setup
 # The binaries first: the end-to-end tests start them.
 unit: setup
 	cargo build --workspace --bins --locked --quiet
-	cargo test --workspace --locked --quiet
+	tests/with-docker cargo test --workspace --locked --quiet

@@ -4,20 +4,20 @@
 //! The `local` target starts the containers as processes of this machine, each as its own user, in namespaces of their own,
 //! with the virtual attester in the place of the SNP device.
 
+mod compose;
 mod error;
 mod group_dir;
 mod mounts;
 mod privileges;
+mod processes;
 mod supervisor;
 
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use policy::{ContainerGroup, ImageManifest};
 use serde::Serialize;
-use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
 
 pub use error::DeployError;
 use group_dir::GroupDir;
@@ -31,9 +31,12 @@ pub struct DeployArgs {
     /// Name of the governance client.
     #[arg(long, env = "CLEANROOM_GOVERNANCE_CLIENT")]
     pub governance_client: String,
-    /// `local`: processes of this machine.
+    /// `local`: processes of this machine. `compose`: containers of this machine's Docker.
     #[arg(long, default_value = "local")]
     pub target: String,
+    /// An existing Docker network that the group joins, with `--target compose`.
+    #[arg(long, value_name = "NAME")]
+    pub network: Option<String>,
     /// Start this group instead of the accepted one. Its evidence differs, so vaults and CGS refuse it.
     #[arg(long, value_name = "FILE")]
     pub template_file: Option<PathBuf>,
@@ -67,18 +70,18 @@ struct Outcome {
 /// The accepted deployment cannot be had or is not startable here. The application's own failure is an exit code.
 pub async fn run(args: DeployArgs) -> Result<ExitCode, DeployError> {
     let started = SystemTime::now();
-    if args.target != "local" {
+    if !["local", "compose"].contains(&args.target.as_str()) {
         return Err(DeployError::Target {
             target: args.target,
         });
     }
     let group = group(&args).await?;
     let images = ImageManifest::read(&args.images)?;
-    let plan = policy::emit::local(&group, &images)?;
     let directory = GroupDir::create(&args.group_dir, &group, args.platform_dir.as_deref())?;
-    let plan_file = directory.write_plan(&plan)?;
-    let mut supervisor = spawn_supervisor(&plan_file)?;
-    let code = hold(&mut supervisor).await?;
+    let code = match args.target.as_str() {
+        "compose" => compose::run(&directory, &group, &images, args.network).await?,
+        _ => processes::run(&directory, &policy::emit::local(&group, &images)?).await?,
+    };
     let outcome = outcome(&directory, code, started);
     print(&outcome)?;
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
@@ -98,55 +101,6 @@ async fn group(args: &DeployArgs) -> Result<ContainerGroup, DeployError> {
         });
     }
     Ok(ContainerGroup::from_json(data)?)
-}
-
-/// Runs the supervisor as process 1 of new namespaces; it lives as long as our end of its standard input.
-fn spawn_supervisor(plan: &Path) -> Result<Child, DeployError> {
-    let own = std::env::current_exe()?;
-    let child = Command::new("unshare")
-        .args([
-            "--mount",
-            "--pid",
-            "--ipc",
-            "--uts",
-            "--fork",
-            "--kill-child",
-            "--mount-proc",
-        ])
-        .arg("--")
-        .arg(own)
-        .arg("group-supervisor")
-        .arg(plan)
-        // Nothing of the operator's environment, credentials least of all, goes into the group.
-        .env_clear()
-        .env(
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        )
-        .stdin(Stdio::piped())
-        .stdout(Stdio::inherit())
-        .stderr(Stdio::inherit())
-        // A terminal's ^C reaches the whole foreground process group; only we act on it.
-        .process_group(0)
-        .spawn();
-    child.map_err(|source| DeployError::Start {
-        name: "unshare".to_owned(),
-        source,
-    })
-}
-
-/// Waits for the group; a signal lets go of it, which makes it seal, export and stop.
-async fn hold(supervisor: &mut Child) -> Result<i32, DeployError> {
-    let mut hold = supervisor.stdin.take();
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    loop {
-        tokio::select! {
-            status = supervisor.wait() => return Ok(status?.code().unwrap_or(1)),
-            _ = terminate.recv() => drop(hold.take()),
-            _ = interrupt.recv() => drop(hold.take()),
-        }
-    }
 }
 
 /// Reads the launcher's own account of its start.

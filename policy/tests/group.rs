@@ -32,6 +32,7 @@ fn images() -> ImageManifest {
         "otel-collector",
         "blobfuse-shim",
         "code-launcher",
+        "pause",
     ];
     let entries = names.iter().enumerate().map(|(index, name)| ImageEntry {
         name: (*name).to_owned(),
@@ -384,4 +385,51 @@ fn an_image_manifest_with_a_bad_digest_or_two_entries_of_a_name_is_refused() {
         std::fs::write(file.path(), &text).unwrap();
         assert_eq!(ImageManifest::read(file.path()).is_ok(), usable, "{text}");
     }
+}
+
+#[test]
+fn the_compose_document_has_exactly_what_the_group_says_and_no_variable() {
+    let mut spec = spec();
+    spec.applications[0]
+        .environment_variables
+        .insert("PRICE".to_owned(), "$5".to_owned());
+    let mut group = build(&spec, &deployment(), &images()).unwrap();
+    group.containers[0]
+        .env
+        .insert("X".to_owned(), "${HOME}".to_owned());
+    let host = policy::emit::ComposeHost {
+        volumes: "/srv/group/volumes".into(),
+        security_context: "/srv/group/context".into(),
+        security_context_target: "/run/security-context-1".to_owned(),
+        network: None,
+    };
+    let document = policy::emit::compose(&group, &images(), &host).unwrap();
+    let services = document["services"].as_object().unwrap();
+    assert_eq!(services.len(), group.all().count() + 1);
+    for container in group.all() {
+        let service = &services[&container.name];
+        assert_eq!(service["cap_drop"], serde_json::json!(["ALL"]));
+        assert_eq!(
+            service["cap_add"],
+            serde_json::json!(container.capabilities)
+        );
+        assert_eq!(
+            service["user"],
+            format!("{}:{}", container.user, container.group)
+        );
+        assert!(service.get("privileged").is_none());
+        assert_eq!(service["network_mode"], "service:group");
+        let unconfined = service["security_opt"]
+            .as_array()
+            .unwrap()
+            .contains(&"seccomp:unconfined".into());
+        assert_eq!(unconfined, container.capabilities.contains("SYS_ADMIN"));
+    }
+    // Nothing of a value is replaced by docker-compose.
+    let first = &services[&group.containers[0].name];
+    assert_eq!(first["environment"]["X"], "$${HOME}");
+    // An image that Docker cannot name is refused, and so is a group without the owner of its namespace.
+    let without = ImageManifest::new(vec![]);
+    let refused = policy::emit::compose(&group, &without, &host).unwrap_err();
+    assert_eq!(sidecar_http::Coded::code(&refused), "CR-POLICY-0003");
 }

@@ -3,6 +3,7 @@
 mod application;
 mod dataset;
 mod identity;
+mod schema;
 mod telemetry;
 mod view;
 pub(crate) mod wrap;
@@ -48,6 +49,8 @@ pub enum ConfigCommand {
         #[arg(long)]
         cleanroom_config: PathBuf,
     },
+    /// Prints the JSON Schema of a specification.
+    Schema,
     /// Binds the keys of your datasets to the accepted deployment.
     WrapDeks(wrap::WrapArgs),
 }
@@ -69,6 +72,7 @@ pub(crate) async fn run(command: ConfigCommand, access: &Access) -> Result<(), C
         ConfigCommand::Validate { cleanroom_config } => {
             Ok(read_specification(&cleanroom_config)?.validate()?)
         }
+        ConfigCommand::Schema => schema::run(),
         ConfigCommand::WrapDeks(args) => wrap::run(&args, &access.azure()?).await,
     }
 }

@@ -10,7 +10,7 @@ use crate::governance::GovCliError;
 #[derive(Debug, Error)]
 pub enum DeployError {
     /// An unknown or unsupported target.
-    #[error("--target {target:?}: only `local` can be deployed from here")]
+    #[error("--target {target:?}: only `local` and `compose` can be deployed from here")]
     Target {
         /// What was asked for.
         target: String,
@@ -64,6 +64,23 @@ pub enum DeployError {
         /// Its exit code.
         code: u8,
     },
+    /// FUSE mounts of one container would not reach the others.
+    #[error(
+        "{path} lies on no shared mount, so that no mount of a dataset would reach the application: \
+         mount --bind {path} {path} && mount --make-shared {path} on a folder above it"
+    )]
+    NotShared {
+        /// The directory.
+        path: String,
+    },
+    /// Docker did not do what it was asked to.
+    #[error("{command}: {reason}")]
+    Docker {
+        /// The command.
+        command: String,
+        /// What it said.
+        reason: String,
+    },
     /// A file of the group.
     #[error("group directory")]
     Io(#[from] io::Error),
@@ -92,6 +109,8 @@ impl Coded for DeployError {
             Self::Init { .. } => "CR-CLI-0107",
             Self::Io(_) => "CR-CLI-0108",
             Self::Json(_) => "CR-CLI-0109",
+            Self::NotShared { .. } => "CR-CLI-0110",
+            Self::Docker { .. } => "CR-CLI-0111",
         }
     }
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use cleanroom_crypto::random;
-use policy::ContainerGroup;
-use policy::emit::{LocalPlan, LocalProcess};
+use policy::emit::{ComposeHost, LocalPlan, LocalProcess};
+use policy::{ContainerGroup, ImageManifest};
 use serde_json::Value;
 
 use super::DeployError;
@@ -20,7 +20,7 @@ const PLATFORM_FILES: [&str; 2] = ["host-amd-cert-base64", "reference-info-base6
 /// Where the programs are inside the group.
 const PROGRAMS: &str = "/run/cleanroom-images";
 /// The container whose end is the group's end.
-const MAIN: &str = "code-launcher";
+pub(super) const MAIN: &str = "code-launcher";
 
 /// The directory of one group.
 #[derive(Debug)]
@@ -87,12 +87,8 @@ impl GroupDir {
             shared: false,
         }];
         for volume in &plan.volumes {
-            let source = self.root.join("volumes").join(&volume.name);
-            std::fs::create_dir(&source)?;
-            // Owners inside are made by init; the volume itself can be entered by every user of the group.
-            std::fs::set_permissions(&source, std::fs::Permissions::from_mode(0o755))?;
             mounts.push(Mount {
-                source,
+                source: self.make_volume(&volume.name)?,
                 target: PathBuf::from(&volume.path),
                 read_only: false,
                 shared: volume.shared,
@@ -120,6 +116,49 @@ impl GroupDir {
         let file = self.root.join("plan.json");
         std::fs::write(&file, serde_json::to_vec_pretty(&plan)?)?;
         Ok(file)
+    }
+
+    /// Makes the folder of a volume. Owners inside are made by init; the volume itself can be entered by every user of the
+    /// group.
+    fn make_volume(&self, name: &str) -> Result<PathBuf, DeployError> {
+        let folder = self.root.join("volumes").join(name);
+        std::fs::create_dir(&folder)?;
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755))?;
+        Ok(folder)
+    }
+
+    /// Writes the group as a Compose document, and returns the file.
+    pub(super) fn write_compose(
+        &self,
+        group: &ContainerGroup,
+        images: &ImageManifest,
+        network: Option<String>,
+    ) -> Result<PathBuf, DeployError> {
+        for volume in &group.volumes {
+            self.make_volume(&volume.name)?;
+        }
+        let host = ComposeHost {
+            volumes: self.root.join("volumes"),
+            security_context: self.root.join("context"),
+            security_context_target: self.context.clone(),
+            network,
+        };
+        let document = policy::emit::compose(group, images, &host)?;
+        let file = self.root.join("docker-compose.yml");
+        // JSON is YAML, and leaves nothing to quoting rules.
+        std::fs::write(&file, serde_json::to_vec_pretty(&document)?)?;
+        Ok(file)
+    }
+
+    /// A name for Docker that no other group has.
+    pub(super) fn project(&self) -> String {
+        let random = self.context.rsplit('-').next().unwrap_or_default();
+        format!("cleanroom-{random}")
+    }
+
+    /// The directory itself.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     fn process(&self, process: &LocalProcess) -> Process {

@@ -74,14 +74,22 @@ impl<'a> Runtime<'a> {
             );
             empty.map_err(|errno| LaunchError::io("an empty cgroup folder", errno))?;
         }
-        // Only root may look in, so that no bundle can be changed between writing and running.
-        if dir.exists() {
-            fs::remove_dir_all(&dir).map_err(failed)?;
+        // In memory, seen by nobody else and entered by root only: no bundle can be changed between writing and running, and
+        // the image's own root stays read-only.
+        match fs::DirBuilder::new().mode(0o700).create(&dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(failed(error));
+            }
+            _ => {}
         }
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&dir)
-            .map_err(failed)?;
+        let hidden = mount(
+            Some("tmpfs"),
+            &dir,
+            Some("tmpfs"),
+            MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
+            Some("mode=0700,size=16m"),
+        );
+        hidden.map_err(|errno| LaunchError::io("the runner's folder", errno))?;
         fs::create_dir(dir.join("bundle")).map_err(failed)?;
         Ok(Self {
             config,

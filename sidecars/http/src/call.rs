@@ -27,6 +27,12 @@ pub enum CallError {
         #[source]
         source: std::io::Error,
     },
+    /// Its process ended and left its socket behind.
+    #[error("{service}: the process ended; its socket is still there and nobody listens")]
+    Gone {
+        /// The callee.
+        service: String,
+    },
     /// Another user holds the socket.
     #[error("{service}: its socket is served by uid {actual}, expected uid {expected}")]
     Impostor {
@@ -82,6 +88,7 @@ impl Coded for CallError {
         match self {
             Self::Connect { .. } => "CR-HTTP-0010",
             Self::Impostor { .. } => "CR-HTTP-0011",
+            Self::Gone { .. } => "CR-HTTP-0016",
             Self::Deadline { .. } => "CR-HTTP-0012",
             Self::Broken { .. } => "CR-HTTP-0013",
             Self::Unreadable { .. } => "CR-HTTP-0014",
@@ -92,7 +99,7 @@ impl Coded for CallError {
 
     fn fault(&self) -> Fault {
         match self {
-            Self::Connect { .. } | Self::Deadline { .. } | Self::Broken { .. } => {
+            Self::Connect { .. } | Self::Gone { .. } | Self::Deadline { .. } | Self::Broken { .. } => {
                 Fault::Upstream { retry: true }
             }
             Self::Impostor { .. } => Fault::Denied,

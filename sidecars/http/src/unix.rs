@@ -27,6 +27,9 @@ pub struct UnixClient {
     deadline: Duration,
 }
 
+/// For a sidecar that ended to come back, in [`UnixClient::wait_ready`].
+const GONE: Duration = Duration::from_secs(5);
+
 impl UnixClient {
     /// A client of the socket that `server_uid` must serve; 30 s per call.
     pub fn new(socket: impl Into<PathBuf>, server_uid: u32) -> Self {
@@ -128,11 +131,19 @@ impl UnixClient {
                         missing = self.expect_success(reply).err();
                     }
                     Ok(reply) => return self.expect_success(reply).map(|_| ()),
-                    Err(CallError::Connect { .. }) => {
-                        watch
-                            .changed()
-                            .await
-                            .map_err(|source| self.unconnected(source))?;
+                    Err(CallError::Connect { source, .. }) => {
+                        // A socket file that nobody listens on is what a killed process leaves. A sidecar that restarts
+                        // replaces it at once.
+                        let left = source.kind() == io::ErrorKind::ConnectionRefused;
+                        let patience = if left { GONE } else { within };
+                        match tokio::time::timeout(patience, watch.changed()).await {
+                            Ok(changed) => changed.map_err(|source| self.unconnected(source))?,
+                            Err(_) => {
+                                return Err(CallError::Gone {
+                                    service: self.service(),
+                                });
+                            }
+                        }
                     }
                     Err(error @ CallError::Impostor { .. }) => return Err(error),
                     // The callee went away while it held the question.

@@ -16,6 +16,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 
+use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -26,6 +27,8 @@ pub struct Options {
     pub app: Option<&'static str>,
     /// Another name of the input inside the dataset.
     pub input_name: Option<&'static str>,
+    /// The room and the emulators as containers; needs a Docker daemon (`tests/with-docker`).
+    pub compose: bool,
 }
 
 /// A collaboration that is ready to be deployed.
@@ -45,6 +48,8 @@ pub struct Deployed {
     pub code: Option<i32>,
     /// What it printed.
     pub outcome: Value,
+    /// What it said on the way.
+    pub stderr: String,
     /// The group's directory.
     pub group: PathBuf,
 }
@@ -93,6 +98,11 @@ impl Stage {
             .stdout(Stdio::piped());
         if let Some(app) = options.app {
             command.env("APP", bin.join(app));
+        }
+        // Whatever the test's own environment says.
+        command.env_remove("COMPOSE");
+        if options.compose {
+            command.env("COMPOSE", "1");
         }
         if let Some(name) = options.input_name {
             command.env("INPUT_NAME", name);
@@ -172,6 +182,8 @@ impl Stage {
         let (images, platform) = (images.display().to_string(), platform.display().to_string());
         let mut arguments = self.deployment(group, more);
         arguments.extend(["--images", &images, "--platform-dir", &platform]);
+        let target = std::fs::read_to_string(self.work().join("target")).expect("the target");
+        arguments.extend(target.lines());
         let mut command = self.party("operator", &arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().expect("a deployment")
@@ -185,6 +197,7 @@ impl Stage {
         Deployed {
             code: output.status.code(),
             outcome,
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
             group,
         }
     }
@@ -365,6 +378,37 @@ fn text(output: &Output) -> String {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     )
+}
+
+/// The `cleanroom deploy` process below a wrapper.
+pub fn deploy_process(parent: u32) -> Pid {
+    let mut below = vec![parent.cast_signed()];
+    let mut index = 0;
+    while index < below.len() {
+        for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
+            let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else {
+                continue;
+            };
+            let status = std::fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+            let of = status
+                .lines()
+                .find_map(|line| line.strip_prefix("PPid:"))
+                .and_then(|text| text.trim().parse::<i32>().ok());
+            if of == Some(below[index]) {
+                let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+                let command = String::from_utf8_lossy(&command).into_owned();
+                let program = command.split('\0').next().unwrap_or_default();
+                if program.ends_with("cleanroom")
+                    && command.split('\0').any(|argument| argument == "deploy")
+                {
+                    return Pid::from_raw(pid);
+                }
+                below.push(pid);
+            }
+        }
+        index += 1;
+    }
+    panic!("no deployment below {parent}");
 }
 
 fn tail(work: &Path) -> String {

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use e2e::{Deployed, Options, Stage};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 const STARTED: &str = "starting execution of demo-app container";
@@ -222,7 +221,7 @@ fn sigterm_in_the_middle_seals_the_sink_and_writes_the_exit_event() {
     while stage.messages().is_empty() {
         assert!(Instant::now() < deadline, "the application was not started");
     }
-    let deploy = descendant(child.id(), "deploy");
+    let deploy = e2e::deploy_process(child.id());
     kill(deploy, Signal::SIGTERM).unwrap();
     let deployed = stage.finish("group", child);
     let messages = stage.messages();
@@ -237,35 +236,4 @@ fn sigterm_in_the_middle_seals_the_sink_and_writes_the_exit_event() {
         "{}",
         deployed.logs()
     );
-}
-
-/// The `cleanroom deploy` process below a wrapper.
-fn descendant(parent: u32, word: &str) -> Pid {
-    let mut below = vec![parent.cast_signed()];
-    let mut index = 0;
-    while index < below.len() {
-        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-            let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else {
-                continue;
-            };
-            let status = std::fs::read_to_string(entry.path().join("status")).unwrap_or_default();
-            let of = status
-                .lines()
-                .find_map(|line| line.strip_prefix("PPid:"))
-                .and_then(|text| text.trim().parse::<i32>().ok());
-            if of == Some(below[index]) {
-                let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-                let command = String::from_utf8_lossy(&command).into_owned();
-                let program = command.split('\0').next().unwrap_or_default();
-                if program.ends_with("cleanroom")
-                    && command.split('\0').any(|argument| argument == word)
-                {
-                    return Pid::from_raw(pid);
-                }
-                below.push(pid);
-            }
-        }
-        index += 1;
-    }
-    panic!("no {word} below {parent}");
 }

@@ -1,0 +1,241 @@
+//! The `compose` target: the group as containers of this machine's Docker.
+
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use nix::mount::{MntFlags, umount2};
+use policy::{ContainerGroup, ImageManifest};
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::DeployError;
+use super::group_dir::{GroupDir, MAIN};
+
+/// For the launcher to end a running application, seal and export.
+const STOP: Duration = Duration::from_secs(90);
+/// Exit code of a process that was killed before anybody saw one.
+const KILLED: i32 = 137;
+
+/// Starts the group, waits for its end, writes its logs and removes it; gives its exit code.
+pub(super) async fn run(
+    directory: &GroupDir,
+    group: &ContainerGroup,
+    images: &ImageManifest,
+    network: Option<String>,
+) -> Result<i32, DeployError> {
+    if !on_shared_mount(directory.root())? {
+        return Err(DeployError::NotShared {
+            path: directory.root().display().to_string(),
+        });
+    }
+    let project = Project {
+        file: directory.write_compose(group, images, network)?,
+        name: directory.project(),
+    };
+    // Whatever happens from here on, nothing of the group stays behind.
+    let outcome = project.until_end(&directory.logs()).await;
+    let removed = project.remove(directory.root()).await;
+    let code = outcome?;
+    removed?;
+    Ok(code)
+}
+
+struct Project {
+    file: PathBuf,
+    name: String,
+}
+
+impl Project {
+    /// From `up` to the end of the main container.
+    async fn until_end(&self, logs: &Path) -> Result<i32, DeployError> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let up = self.compose(&["up", "-d", "--no-build"]).await;
+        if let Err(error) = up {
+            // Which init container failed, and why, is in its log.
+            self.write_logs(logs).await?;
+            return Err(error);
+        }
+        let main = self.container(MAIN).await?;
+        let mut wait = docker(&["wait", &main]);
+        wait.stdout(Stdio::piped()).kill_on_drop(true);
+        let wait = wait.spawn()?.wait_with_output();
+        tokio::pin!(wait);
+        let mut asked = false;
+        let output = loop {
+            let patience = async {
+                match asked {
+                    true => tokio::time::sleep(STOP).await,
+                    false => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                output = &mut wait => break output?,
+                _ = terminate.recv() => {},
+                _ = interrupt.recv() => {},
+                () = patience => {
+                    run_docker(&["kill", &main]).await?;
+                    continue;
+                }
+            }
+            if !std::mem::replace(&mut asked, true) {
+                run_docker(&["kill", "--signal", "TERM", &main]).await?;
+            }
+        };
+        let code = String::from_utf8_lossy(&output.stdout)
+            .trim()
+            .parse()
+            .unwrap_or(KILLED);
+        self.report().await?;
+        self.compose(&["stop", "--timeout", "10"]).await?;
+        self.write_logs(logs).await?;
+        Ok(code)
+    }
+
+    /// Tells which containers did not end well.
+    #[expect(clippy::print_stderr, reason = "the deployment's terminal")]
+    async fn report(&self) -> Result<(), DeployError> {
+        for (name, id) in self.containers().await? {
+            let format = "{{.State.Running}} {{.State.ExitCode}}";
+            let state = run_docker(&["inspect", "--format", format, &id]).await?;
+            if let Some(code) = state.trim().strip_prefix("false ").filter(|c| *c != "0") {
+                eprintln!("container {name} ended with exit code {code}");
+            }
+        }
+        Ok(())
+    }
+
+    /// One file per container, what it wrote to standard output and error.
+    async fn write_logs(&self, folder: &Path) -> Result<(), DeployError> {
+        for (name, id) in self.containers().await? {
+            let log = std::fs::File::create(folder.join(format!("{name}.log")))?;
+            let mut command = docker(&["logs", &id]);
+            command.stdout(log.try_clone()?).stderr(log);
+            command.status().await?;
+        }
+        Ok(())
+    }
+
+    /// Every container by service name.
+    async fn containers(&self) -> Result<Vec<(String, String)>, DeployError> {
+        let filter = format!("label=com.docker.compose.project={}", self.name);
+        let format = "{{.Label \"com.docker.compose.service\"}} {{.ID}}";
+        let listed = run_docker(&["ps", "--all", "--filter", &filter, "--format", format]).await?;
+        let lines = listed.lines().filter_map(|line| line.split_once(' '));
+        Ok(lines
+            .map(|(name, id)| (name.to_owned(), id.to_owned()))
+            .collect())
+    }
+
+    async fn container(&self, service: &str) -> Result<String, DeployError> {
+        let all = self.containers().await?;
+        let found = all.into_iter().find(|(name, _)| name == service);
+        found.map(|(_, id)| id).ok_or_else(|| DeployError::Start {
+            name: service.to_owned(),
+            source: std::io::ErrorKind::NotFound.into(),
+        })
+    }
+
+    /// Removes containers, networks, and the mounts that a killed container left.
+    async fn remove(&self, directory: &Path) -> Result<(), DeployError> {
+        let down = self.compose(&["down", "--timeout", "5", "--volumes"]).await;
+        for left in mounts_below(directory)? {
+            umount2(&left, MntFlags::MNT_DETACH)?;
+        }
+        down.map(|_| ())
+    }
+
+    async fn compose(&self, arguments: &[&str]) -> Result<String, DeployError> {
+        let mut command = Command::new("docker-compose");
+        command
+            .arg("--project-name")
+            .arg(&self.name)
+            .arg("--file")
+            .arg(&self.file)
+            .args(arguments);
+        finish(command).await
+    }
+}
+
+fn docker(arguments: &[&str]) -> Command {
+    let mut command = Command::new("docker");
+    command.args(arguments);
+    command
+}
+
+async fn run_docker(arguments: &[&str]) -> Result<String, DeployError> {
+    finish(docker(arguments)).await
+}
+
+/// Runs a command with the little environment it needs: where Docker is, and nothing of the operator's credentials.
+async fn finish(mut command: Command) -> Result<String, DeployError> {
+    let kept = ["PATH", "HOME", "DOCKER_HOST"];
+    command
+        .env_clear()
+        .envs(
+            kept.iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        )
+        .stdin(Stdio::null())
+        .process_group(0);
+    let name = command
+        .as_std()
+        .get_program()
+        .to_string_lossy()
+        .into_owned();
+    let failed = |reason: String| DeployError::Docker {
+        command: name.clone(),
+        reason,
+    };
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command
+        .output()
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    if status.success() {
+        return Ok(String::from_utf8_lossy(&stdout).into_owned());
+    }
+    Err(failed(String::from_utf8_lossy(&stderr).trim().to_owned()))
+}
+
+/// A line of `/proc/self/mountinfo`, proc(5): mount point and whether mounts below it propagate.
+fn mounts() -> Result<Vec<(PathBuf, bool)>, DeployError> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let parse = |line: &str| {
+        let mut fields = line.split(' ');
+        let point = fields.nth(4)?.replace("\\040", " ");
+        let shared = fields
+            .skip(1)
+            .take_while(|field| *field != "-")
+            .any(|field| field.starts_with("shared:"));
+        Some((PathBuf::from(point), shared))
+    };
+    Ok(text.lines().filter_map(parse).collect())
+}
+
+fn on_shared_mount(path: &Path) -> Result<bool, DeployError> {
+    let path = path.canonicalize()?;
+    let mounts = mounts()?;
+    let nearest = mounts
+        .iter()
+        .filter(|(point, _)| path.starts_with(point))
+        // Of several at one place, the last covers the others.
+        .max_by_key(|(point, _)| point.components().count());
+    Ok(nearest.is_some_and(|(_, shared)| *shared))
+}
+
+/// Mounts strictly below a directory, the deepest first.
+fn mounts_below(directory: &Path) -> Result<Vec<PathBuf>, DeployError> {
+    let directory = directory.canonicalize()?;
+    let mut below: Vec<PathBuf> = mounts()?
+        .into_iter()
+        .map(|(point, _)| point)
+        .filter(|point| *point != directory && point.starts_with(&directory))
+        .collect();
+    below.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
+    Ok(below)
+}
