@@ -1,5 +1,6 @@
 use std::io;
 
+use axum::http::StatusCode;
 use sidecar_http::{Coded, Fault};
 use thiserror::Error;
 
@@ -35,6 +36,14 @@ pub enum CollectorError {
     /// The body is neither protobuf nor JSON.
     #[error("content type {0:?} is neither application/x-protobuf nor application/json")]
     MediaType(String),
+    /// The request is larger than any exporter's batch, as sent or unpacked.
+    #[error("{signal} request: more than {limit} bytes")]
+    TooLarge {
+        /// Traces, metrics or logs.
+        signal: &'static str,
+        /// The limit.
+        limit: usize,
+    },
     /// More services than a group has.
     #[error("telemetry of more than {limit} services; {service:?} is refused")]
     TooManyServices {
@@ -50,7 +59,7 @@ impl Coded for CollectorError {
         match self {
             Self::Directory { .. } => "CR-OTEL-0001",
             Self::Write { .. } => "CR-OTEL-0002",
-            Self::Malformed { .. } => "CR-OTEL-0003",
+            Self::Malformed { .. } | Self::TooLarge { .. } => "CR-OTEL-0003",
             Self::MediaType(_) => "CR-OTEL-0004",
             Self::TooManyServices { .. } => "CR-OTEL-0005",
         }
@@ -60,6 +69,15 @@ impl Coded for CollectorError {
         match self {
             Self::Directory { .. } | Self::Write { .. } => Fault::Platform,
             _ => Fault::Caller,
+        }
+    }
+
+    /// OTLP/HTTP clients repeat a batch after 503 and drop it after 400, 413 and 500.
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Directory { .. } | Self::Write { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            _ => self.fault().status(),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod error;
 mod exporters;
+mod json;
 mod receivers;
 mod signal;
 

@@ -22,27 +22,32 @@ pub trait Signal: Message + Default + DeserializeOwned + Serialize + Sized + 'st
     /// Ending of the file.
     const ENDING: &'static str;
 
-    /// The batch in pieces of one resource each, with the resource's `service.name`.
+    /// The batch in pieces of one resource each, with the service it belongs to.
     fn split(self) -> Vec<Received<Self>>;
 }
 
 /// One resource of a batch.
 #[derive(Debug)]
 pub struct Received<S> {
-    /// `service.name`, if it is there and a string.
-    pub service: Option<String>,
+    /// `service.name`, or [`NAMELESS`].
+    pub service: String,
     /// A request that holds this resource only.
     pub part: S,
 }
 
-fn service_name(resource: Option<&Resource>) -> Option<String> {
-    let attribute = resource?
-        .attributes
-        .iter()
-        .find(|attribute| attribute.key == "service.name")?;
-    match attribute.value.as_ref()?.value.as_ref()? {
-        Value::StringValue(name) if !name.is_empty() => Some(name.clone()),
-        _ => None,
+/// The service of a resource that names none (semantic conventions, "Service").
+const NAMELESS: &str = "unknown_service";
+
+fn service_name(resource: Option<&Resource>) -> String {
+    let name = resource
+        .and_then(|resource| {
+            let mut attributes = resource.attributes.iter();
+            attributes.find(|attribute| attribute.key == "service.name")
+        })
+        .and_then(|attribute| attribute.value.as_ref()?.value.as_ref());
+    match name {
+        Some(Value::StringValue(name)) if !name.is_empty() => name.clone(),
+        _ => NAMELESS.to_owned(),
     }
 }
 

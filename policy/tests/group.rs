@@ -397,13 +397,13 @@ fn the_compose_document_has_exactly_what_the_group_says_and_no_variable() {
     group.containers[0]
         .env
         .insert("X".to_owned(), "${HOME}".to_owned());
-    let host = policy::emit::ComposeHost {
+    let host = emit::ComposeHost {
         volumes: "/srv/group/volumes".into(),
         security_context: "/srv/group/context".into(),
         security_context_target: "/run/security-context-1".to_owned(),
         network: None,
     };
-    let document = policy::emit::compose(&group, &images(), &host).unwrap();
+    let document = emit::compose(&group, &images(), &host).unwrap();
     let services = document["services"].as_object().unwrap();
     assert_eq!(services.len(), group.all().count() + 1);
     for container in group.all() {
@@ -430,6 +430,6 @@ fn the_compose_document_has_exactly_what_the_group_says_and_no_variable() {
     assert_eq!(first["environment"]["X"], "$${HOME}");
     // An image that Docker cannot name is refused, and so is a group without the owner of its namespace.
     let without = ImageManifest::new(vec![]);
-    let refused = policy::emit::compose(&group, &without, &host).unwrap_err();
-    assert_eq!(sidecar_http::Coded::code(&refused), "CR-POLICY-0003");
+    let refused = emit::compose(&group, &without, &host).unwrap_err();
+    assert_eq!(refused.code(), "CR-POLICY-0003");
 }

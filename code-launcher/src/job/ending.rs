@@ -55,12 +55,20 @@ impl Room<'_> {
     /// Logs and telemetry into their sinks; false if something that was agreed was lost.
     pub(super) async fn export(&self, runner: &mut Runner) -> bool {
         let flushes = self.sidecars().map(|service| async move {
-            let _ = self
+            let flushed = self
                 .client(&service)
                 .call(http::Method::POST, "/flush", None)
                 .await;
+            (service, flushed)
         });
-        join_all(flushes).await;
+        // Whatever the others sent, it is lost if the collector has not written it.
+        let mut collected = true;
+        for (service, flushed) in join_all(flushes).await {
+            if let Err(error) = flushed {
+                tracing::warn!(service = %service.name, error = chain(&error), "telemetry was not flushed");
+                collected &= service.name != services::OTEL_COLLECTOR.name;
+            }
+        }
         self.process.flush().await;
         let args = &self.config.args;
         let exports = [
@@ -73,6 +81,12 @@ impl Room<'_> {
                 continue;
             };
             complete &= self.export_one(runner, shim, scope, what).await;
+            if !collected && matches!(what, Gathered::Telemetry) {
+                tracing::error!(
+                    "the telemetry that was agreed is not complete: the collector is gone"
+                );
+                complete = false;
+            }
         }
         complete
     }

@@ -57,19 +57,15 @@ impl FileExporter {
         })
     }
 
-    /// Writes a batch; returns how many of its resources had no service name and were dropped.
+    /// Writes a batch; a resource without a service name goes to `unknown_service`.
     ///
     /// # Errors
     /// A file cannot be written, or there are more services than the limit.
-    pub fn export<S: Signal>(&self, batch: S) -> Result<usize, CollectorError> {
-        let mut dropped = 0;
+    pub fn export<S: Signal>(&self, batch: S) -> Result<(), CollectorError> {
         for received in batch.split() {
-            match received.service {
-                Some(service) => self.append(&file_stem(&service), &received.part)?,
-                None => dropped += 1,
-            }
+            self.append(&file_stem(&received.service), &received.part)?;
         }
-        Ok(dropped)
+        Ok(())
     }
 
     fn append<S: Signal>(&self, stem: &str, part: &S) -> Result<(), CollectorError> {
@@ -81,12 +77,8 @@ impl FileExporter {
                 service: stem.to_owned(),
             });
         }
-        let written = serde_json::to_vec(part)
-            .map_err(io::Error::from)
-            .and_then(|mut line| {
-                line.push(b'\n');
-                self.open_file(stem, S::ENDING)?.write_all(&line)
-            });
+        let written = crate::json::line(part)
+            .and_then(|line| append_whole(&mut self.open_file(stem, S::ENDING)?, &line));
         written.map_err(|source| CollectorError::Write {
             service: stem.to_owned(),
             source,
@@ -110,6 +102,16 @@ impl FileExporter {
             .custom_flags(libc_nofollow())
             .open(&path)
     }
+}
+
+/// A full disk must not leave half a line: the next one would be appended to it, and both be unreadable.
+fn append_whole(file: &mut File, line: &[u8]) -> io::Result<()> {
+    let before = file.metadata()?.len();
+    file.write_all(line).inspect_err(|_| {
+        if let Err(error) = file.set_len(before) {
+            tracing::warn!(%error, "half a line is left in a telemetry file");
+        }
+    })
 }
 
 /// A link in the directory would lead a write elsewhere.
@@ -207,10 +209,12 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_without_a_service_name_is_dropped_and_counted() {
+    fn a_resource_without_a_service_name_has_a_file_of_its_own() {
         let (directory, exporter) = exporter(Limits::default());
-        assert_eq!(exporter.export(batch(None)).unwrap(), 1);
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+        exporter.export(batch(None)).unwrap();
+        exporter.export(batch(Some(""))).unwrap();
+        let text = std::fs::read_to_string(directory.path().join("unknown_service.traces"));
+        assert_eq!(text.unwrap().lines().count(), 2);
     }
 
     #[test]

@@ -1,6 +1,10 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::map_response;
+use axum::response::IntoResponse;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{
     LogsService, LogsServiceServer,
 };
@@ -19,9 +23,9 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
-use sidecar_http::{Coded, Fault, chain};
+use sidecar_http::{Coded, chain};
 use tonic::codec::CompressionEncoding;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::MAX_MESSAGE;
 use crate::{CollectorError, FileExporter, Signal};
@@ -36,12 +40,7 @@ impl Receiver {
             .await
             .map_err(|error| Status::internal(error.to_string()))?;
         match taken {
-            Ok(dropped) => {
-                if dropped > 0 {
-                    tracing::warn!(dropped, signal = S::NAME, "resources without service.name");
-                }
-                Ok(Response::new(S::Response::default()))
-            }
+            Ok(()) => Ok(Response::new(S::Response::default())),
             Err(error) => Err(status(&error)),
         }
     }
@@ -49,10 +48,7 @@ impl Receiver {
 
 fn status(error: &CollectorError) -> Status {
     let text = format!("{}: {}", error.code(), chain(error));
-    match error.fault() {
-        Fault::Platform => Status::unavailable(text),
-        _ => Status::invalid_argument(text),
-    }
+    Status::new(super::code(error), text)
 }
 
 #[tonic::async_trait]
@@ -105,4 +101,30 @@ pub(crate) fn router(exporter: Arc<FileExporter>) -> Router {
             .max_decoding_message_size(MAX_MESSAGE),
     )
     .into_axum_router()
+    .fallback(unknown)
+    .layer(map_response(final_if_too_large))
+}
+
+/// tonic's own answer to any other path is a gRPC error with HTTP status 200, which an HTTP client takes for success.
+async fn unknown(headers: HeaderMap) -> axum::response::Response {
+    let grpc = headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+    if grpc {
+        Status::unimplemented("no such service").into_http()
+    } else {
+        StatusCode::NOT_FOUND.into_response()
+    }
+}
+
+/// tonic calls a message that is too large `OUT_OF_RANGE`, which OTLP clients repeat; `RESOURCE_EXHAUSTED` without a delay
+/// to wait is final. Nothing else here is out of range.
+async fn final_if_too_large(mut answer: axum::response::Response) -> axum::response::Response {
+    let code = |code: Code| HeaderValue::from(i32::from(code));
+    if let Some(status) = answer.headers_mut().get_mut(Status::GRPC_STATUS)
+        && *status == code(Code::OutOfRange)
+    {
+        *status = code(Code::ResourceExhausted);
+    }
+    answer
 }

@@ -99,9 +99,10 @@ impl Coded for CallError {
 
     fn fault(&self) -> Fault {
         match self {
-            Self::Connect { .. } | Self::Gone { .. } | Self::Deadline { .. } | Self::Broken { .. } => {
-                Fault::Upstream { retry: true }
-            }
+            Self::Connect { .. }
+            | Self::Gone { .. }
+            | Self::Deadline { .. }
+            | Self::Broken { .. } => Fault::Upstream { retry: true },
             Self::Impostor { .. } => Fault::Denied,
             Self::Unreadable { .. } => Fault::Upstream { retry: false },
             Self::Refused { status, .. } => Fault::of_status(*status),

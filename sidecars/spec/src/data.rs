@@ -1,9 +1,10 @@
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Identity, PrivacyProxySettings};
 
 /// A dataset of the room: a source it reads, or a sink it writes.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AccessPoint {
     /// Unique name; the directory below `/mnt/remote`.
@@ -23,7 +24,7 @@ pub struct AccessPoint {
 }
 
 /// Whether a dataset is read or written.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum AccessPointType {
     /// A sink.
     #[serde(rename = "Volume_ReadWrite")]
@@ -34,7 +35,7 @@ pub enum AccessPointType {
 }
 
 /// Something at a provider.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Resource {
     /// Name at the provider: container, key, secret, image.
@@ -49,7 +50,7 @@ pub struct Resource {
 }
 
 /// Kinds of resources.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum ResourceType {
     /// A container of blobs.
     #[serde(rename = "Azure_BlobStorage")]
@@ -64,7 +65,7 @@ pub enum ResourceType {
 }
 
 /// A service and how to talk to it.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServiceEndpoint {
     /// The protocol.
@@ -77,7 +78,7 @@ pub struct ServiceEndpoint {
 }
 
 /// Protocols of services.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum ProtocolType {
     /// Entra ID by a federated credential.
     #[serde(rename = "AzureAD_Federated")]

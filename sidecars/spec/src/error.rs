@@ -57,6 +57,9 @@ pub enum SpecError {
     /// The specification is readable and wrong.
     #[error("the specification is not valid: {}", list(.0))]
     Invalid(Vec<Problem>),
+    /// A document in another shape than 4.0.0, with members that have no counterpart there.
+    #[error("the specification's shape cannot be read: {}", list(.0))]
+    Shape(Vec<Problem>),
     /// `protection.configuration` is not what it should be.
     #[error("protection configuration: {reason}")]
     Configuration {
@@ -69,9 +72,10 @@ impl SpecError {
     /// Every single problem, for output as a list.
     pub fn problems(&self) -> &[Problem] {
         match self {
-            Self::UnknownKeys(problems) | Self::Conflicts(problems) | Self::Invalid(problems) => {
-                problems
-            }
+            Self::UnknownKeys(problems)
+            | Self::Conflicts(problems)
+            | Self::Invalid(problems)
+            | Self::Shape(problems) => problems,
             Self::Unreadable { .. } | Self::Configuration { .. } => &[],
         }
     }
@@ -121,6 +125,7 @@ impl Coded for SpecError {
             Self::Conflicts(_) => "CR-SPEC-0003",
             Self::Invalid(_) => "CR-SPEC-0004",
             Self::Configuration { .. } => "CR-SPEC-0005",
+            Self::Shape(_) => "CR-SPEC-0006",
         }
     }
 

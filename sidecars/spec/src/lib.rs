@@ -3,14 +3,20 @@
 //! A YAML document in the 4.0.0 shape (deployment reference §1). It is a contract between parties who do not trust each
 //! other, so nothing in it is ignored: unknown keys are refused with a suggestion ([`Specification::from_yaml`]), fragments
 //! merge by name and report every conflict ([`merge`]), and one [`Specification::validate`] reports every problem at once.
+//!
+//! The 2.0.0 and HEAD shapes and the older encodings of a `configuration` are read into the same types; what is written is
+//! 4.0.0 with JSON. [`schema`] is that shape as a JSON Schema.
 
 mod application;
+mod configuration;
 mod data;
 mod dataset;
 mod error;
 mod identity;
 mod merge;
 mod protection;
+mod python;
+mod schema;
 mod settings;
 mod shape;
 mod specification;
@@ -29,6 +35,7 @@ pub use protection::{
     CleanroomSecret, EncryptionMode, EncryptionSecret, EncryptionSecrets, Format, KeyRelease,
     PrivacyProxySettings, ProtectionConfiguration, ProxyMode, ProxyType, SecretType, VaultKind,
 };
+pub use schema::schema;
 pub use settings::{
     AllowedAddress, ApplicationTelemetry, DirectionSettings, DnsSettings, Document, DocumentType,
     GovernanceService, GovernanceSettings, HttpSettings, InfrastructureTelemetry, InlinePolicy,

@@ -1,9 +1,10 @@
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Identity, Policy, Resource, SpecError};
+use crate::{Identity, Policy, Resource, SpecError, configuration};
 
 /// How a dataset, image or endpoint is protected.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PrivacyProxySettings {
     /// Which proxy.
@@ -13,8 +14,9 @@ pub struct PrivacyProxySettings {
     /// What the proxy allows.
     #[serde(default)]
     pub privacy_policy: Option<Policy>,
-    /// JSON text: [`ProtectionConfiguration`].
+    /// JSON text, or empty where nothing is to be said.
     #[serde(default)]
+    #[schemars(schema_with = "crate::schema::protection_configuration")]
     pub configuration: String,
     /// The wrapped key and the key that wraps it.
     #[serde(default)]
@@ -25,7 +27,7 @@ pub struct PrivacyProxySettings {
 }
 
 /// The two keys of a dataset.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EncryptionSecrets {
     /// The data encryption key, wrapped.
@@ -35,7 +37,7 @@ pub struct EncryptionSecrets {
 }
 
 /// A named key.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EncryptionSecret {
     /// Name.
@@ -45,7 +47,7 @@ pub struct EncryptionSecret {
 }
 
 /// A secret at a vault.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CleanroomSecret {
     /// What it is.
@@ -55,7 +57,7 @@ pub struct CleanroomSecret {
 }
 
 /// The content of `configuration` of a key encryption key's provider: who must vouch for a room before it gets the key.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KeyRelease {
     /// URL of the attestation service.
@@ -66,7 +68,7 @@ pub struct KeyRelease {
 }
 
 /// Which service a vault is. Said here, never guessed from a host name.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum VaultKind {
     /// Azure Key Vault.
     #[default]
@@ -89,18 +91,17 @@ impl EncryptionSecret {
     /// Reads the provider's `configuration` of a key encryption key.
     ///
     /// # Errors
-    /// [`SpecError::Configuration`]: not JSON, or an unknown member.
+    /// [`SpecError::Configuration`]: JSON in none of its encodings, or an unknown member.
     pub fn key_release(&self) -> Result<KeyRelease, SpecError> {
-        serde_json::from_str(&self.secret.backing_resource.provider.configuration).map_err(
-            |error| SpecError::Configuration {
-                reason: error.to_string(),
-            },
-        )
+        let json = configuration::json(&self.secret.backing_resource.provider.configuration)?;
+        serde_json::from_str(&json).map_err(|error| SpecError::Configuration {
+            reason: error.to_string(),
+        })
     }
 }
 
 /// What a secret is.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum SecretType {
     /// Text.
     Secret,
@@ -111,7 +112,7 @@ pub enum SecretType {
 }
 
 /// Whether clear text passes a proxy.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum ProxyMode {
     /// Encrypted.
     Secure,
@@ -120,7 +121,7 @@ pub enum ProxyMode {
 }
 
 /// Which proxy stands before a resource.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum ProxyType {
     /// A OneLake source.
     #[serde(rename = "SecureVolume__ReadOnly__Azure__OneLake")]
@@ -149,7 +150,7 @@ pub enum ProxyType {
 }
 
 /// Who encrypts a dataset.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum EncryptionMode {
     /// The room (client side).
     #[serde(rename = "CSE")]
@@ -174,7 +175,7 @@ impl EncryptionMode {
 }
 
 /// Layout of a client-side encrypted dataset. Pinned here, never chosen by what storage holds.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum Format {
     /// Extents with salts and a sealed trailer (crate `blob-format`).
     #[serde(rename = "v2")]
@@ -182,7 +183,7 @@ pub enum Format {
 }
 
 /// The content of `protection.configuration`.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProtectionConfiguration {
     /// Always `KEK`: the data key is wrapped.
@@ -233,11 +234,12 @@ impl PrivacyProxySettings {
     /// Reads `configuration`.
     ///
     /// # Errors
-    /// [`SpecError::Configuration`]: not JSON, an unknown member, or a format without client-side encryption.
+    /// [`SpecError::Configuration`]: JSON in none of its encodings, an unknown member, or a format without client-side encryption.
     pub fn configuration(&self) -> Result<ProtectionConfiguration, SpecError> {
         let refused = |reason: String| SpecError::Configuration { reason };
-        let read: ProtectionConfiguration = serde_json::from_str(&self.configuration)
-            .map_err(|error| refused(error.to_string()))?;
+        let json = configuration::json(&self.configuration)?;
+        let read: ProtectionConfiguration =
+            serde_json::from_str(&json).map_err(|error| refused(error.to_string()))?;
         if read.key_type != "KEK" {
             return Err(refused(format!("KeyType {:?} is not KEK", read.key_type)));
         }

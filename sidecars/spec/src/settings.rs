@@ -1,9 +1,10 @@
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{AccessPoint, Identity, PrivacyProxySettings, Resource};
 
 /// A document at a provider.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Document {
     /// Kind of document.
@@ -19,7 +20,7 @@ pub struct Document {
 }
 
 /// Kinds of documents.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum DocumentType {
     /// An OCI artifact.
     #[serde(rename = "OCI")]
@@ -27,7 +28,7 @@ pub enum DocumentType {
 }
 
 /// A policy: text, or a document.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
     /// Its source.
@@ -36,7 +37,7 @@ pub struct Policy {
 }
 
 /// Where a policy's text is.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum PolicySource {
     /// In a document.
@@ -46,7 +47,7 @@ pub enum PolicySource {
 }
 
 /// A policy's text.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InlinePolicy {
     /// The text.
@@ -55,7 +56,7 @@ pub struct InlinePolicy {
 }
 
 /// Sandbox of the application.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SandboxSettings {
     /// Kind of sandbox.
@@ -69,7 +70,7 @@ pub struct SandboxSettings {
 }
 
 /// Kinds of sandboxes.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum SandboxType {
     /// The only one there is.
     #[serde(rename = "Type_0")]
@@ -79,7 +80,7 @@ pub enum SandboxType {
 }
 
 /// What network the application gets. Nothing by default.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkSettings {
     /// HTTP.
@@ -94,7 +95,7 @@ pub struct NetworkSettings {
 }
 
 /// HTTP in both directions.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpSettings {
     /// Requests to the application.
@@ -106,7 +107,7 @@ pub struct HttpSettings {
 }
 
 /// HTTP in one direction.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DirectionSettings {
     /// Whether anything passes.
@@ -116,7 +117,7 @@ pub struct DirectionSettings {
 }
 
 /// TCP.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TcpSettings {
     /// Connections of the application.
@@ -125,7 +126,7 @@ pub struct TcpSettings {
 }
 
 /// Connections of the application.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TcpOutbound {
     /// Whether anything passes.
@@ -136,7 +137,7 @@ pub struct TcpOutbound {
 }
 
 /// An address the application may reach.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct AllowedAddress {
     /// IP address or host name.
@@ -146,7 +147,7 @@ pub struct AllowedAddress {
 }
 
 /// Name resolution.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DnsSettings {
     /// Whether names resolve.
@@ -156,7 +157,7 @@ pub struct DnsSettings {
 }
 
 /// Who is asked and who is told.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct GovernanceSettings {
     /// Services whose consent is needed.
@@ -171,7 +172,7 @@ pub struct GovernanceSettings {
 }
 
 /// A service to ask or tell.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GovernanceService {
     /// Address.
@@ -185,7 +186,7 @@ pub struct GovernanceService {
 }
 
 /// Where telemetry goes.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Telemetry {
     /// Of the sidecars.
@@ -197,7 +198,7 @@ pub struct Telemetry {
 }
 
 /// Telemetry of the sidecars.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct InfrastructureTelemetry {
     /// Services whose consent is needed.
@@ -212,7 +213,7 @@ pub struct InfrastructureTelemetry {
 }
 
 /// Output of the application.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApplicationTelemetry {
     /// Services whose consent is needed.

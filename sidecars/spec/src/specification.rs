@@ -1,3 +1,4 @@
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -7,7 +8,7 @@ use crate::{
 };
 
 /// A clean room: who takes part, which data, which code, which network.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Specification {
     /// Sandbox of the application.
@@ -37,10 +38,11 @@ pub struct Specification {
 const MAX_TEXT: usize = 4 << 20;
 
 impl Specification {
-    /// Reads a specification (YAML or JSON).
+    /// Reads a specification (YAML or JSON) in the 2.0.0, 4.0.0 or HEAD shape.
     ///
     /// # Errors
-    /// Every unknown key at once with its nearest known name, or the first value of a wrong type.
+    /// Every unknown key at once with its nearest known name and every member that has no counterpart in 4.0.0, or the
+    /// values of a wrong type.
     pub fn from_yaml(text: &str) -> Result<Self, SpecError> {
         if text.len() > MAX_TEXT {
             return Err(SpecError::unreadable(format!(
@@ -56,10 +58,7 @@ impl Specification {
     /// # Errors
     /// As [`Specification::from_yaml`].
     pub fn from_value(value: Value) -> Result<Self, SpecError> {
-        let unknown = shape::unknown_keys(&value);
-        if !unknown.is_empty() {
-            return Err(SpecError::UnknownKeys(unknown));
-        }
+        let value = shape::current(value)?;
         Self::deserialize(&value).map_err(|error| {
             let places = misfits(&value);
             SpecError::unreadable(if places.is_empty() {

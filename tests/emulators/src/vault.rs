@@ -8,6 +8,7 @@ mod auth;
 mod evidence;
 mod fault;
 mod keys;
+mod listing;
 mod policy;
 mod release;
 mod secrets;
@@ -68,6 +69,7 @@ struct KeyVersion {
     key_ops: Vec<String>,
     exportable: bool,
     policy: Option<Value>,
+    tags: Option<Value>,
     material: Material,
 }
 
@@ -87,6 +89,7 @@ struct SecretVersion {
     created: i64,
     value: String,
     content_type: Option<String>,
+    tags: Option<Value>,
 }
 
 /// Changes the payload of a release before it is signed: the vault a client must not believe.
@@ -142,6 +145,7 @@ impl Vault {
             created: OffsetDateTime::now_utc().unix_timestamp(),
             value: value.to_owned(),
             content_type: None,
+            tags: None,
         };
         self.state(|state| {
             state
@@ -188,11 +192,15 @@ impl Vault {
     /// The service's routes.
     pub fn router(&self) -> Router {
         Router::new()
+            .route("/keys", get(listing::keys))
+            .route("/keys/{name}/versions", get(listing::key_versions))
             .route("/keys/{name}", put(keys::import).get(keys::current))
             .route("/keys/{name}/", get(keys::current))
             .route("/keys/{name}/{version}", get(keys::version))
             .route("/keys/{name}/release", post(release::current))
             .route("/keys/{name}/{version}/release", post(release::version))
+            .route("/secrets", get(listing::secrets))
+            .route("/secrets/{name}/versions", get(listing::secret_versions))
             .route("/secrets/{name}", put(secrets::set).get(secrets::current))
             .route("/secrets/{name}/", get(secrets::current))
             .route("/secrets/{name}/{version}", get(secrets::version))
@@ -203,7 +211,8 @@ impl Vault {
     fn find_key(&self, name: &str, version: Option<&str>) -> Result<KeyVersion, VaultFault> {
         self.state(|state| {
             let versions = state.keys.get(name)?;
-            match version {
+            // Clients that want the current version leave the version's segment of the path empty.
+            match version.filter(|version| !version.is_empty()) {
                 None => versions.last().cloned(),
                 Some(version) => versions.iter().find(|key| key.version == version).cloned(),
             }

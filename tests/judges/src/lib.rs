@@ -76,7 +76,9 @@ fn prepare(judge: &str, pins: &Path, install: impl FnOnce(&Path)) -> PathBuf {
     std::fs::create_dir_all(home.parent().expect("a parent")).expect("a folder");
     let lock = File::create(home.with_extension("lock")).expect("a lock file");
     lock.lock().expect("the lock");
-    let wanted = hex::encode(Sha256::digest(std::fs::read(pins).expect("pinned packages")));
+    let wanted = hex::encode(Sha256::digest(
+        std::fs::read(pins).expect("pinned packages"),
+    ));
     let mark = home.join("installed-for");
     if std::fs::read_to_string(&mark).ok().as_deref() != Some(wanted.as_str()) {
         if home.exists() {

@@ -152,8 +152,10 @@ fn entry(xml: &mut String, name: &str, blob: &Committed, with_metadata: bool) {
         );
     }
     xml.push_str("</Properties>");
-    // Metadata of a blob under a customer's key is encrypted with it: a listing cannot show it.
-    if with_metadata && blob.key.is_none() {
+    if with_metadata && blob.key.is_some() && !blob.metadata.is_empty() {
+        // Encrypted with the customer's key: a listing can only say that there is some.
+        xml.push_str("<Metadata Encrypted=\"true\"/>");
+    } else if with_metadata {
         xml.push_str("<Metadata>");
         for (name, value) in &blob.metadata {
             let _ = write!(xml, "<{name}>{}</{name}>", escape(value));
@@ -202,4 +204,37 @@ fn includes(call: &Call) -> Result<bool, BlobFault> {
 
 fn decode(marker: &str) -> Option<String> {
     String::from_utf8(URL_SAFE_NO_PAD.decode(marker).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::blob::store::ContentHeaders;
+
+    #[test]
+    fn metadata_under_a_customers_key_is_mentioned_and_not_shown() {
+        let listed = |key: Option<&str>, metadata: &[(&str, &str)]| {
+            let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            let blob = Committed {
+                blocks: Vec::new(),
+                length: 0,
+                etag: String::new(),
+                created: SystemTime::UNIX_EPOCH,
+                modified: SystemTime::UNIX_EPOCH,
+                metadata: metadata.iter().map(own).collect(),
+                content: ContentHeaders::default(),
+                key: key.map(ToOwned::to_owned),
+            };
+            let mut xml = String::new();
+            entry(&mut xml, "a", &blob, true);
+            xml.split_once("</Properties>").unwrap().1.to_owned()
+        };
+        let shown = "<Metadata><a>b</a></Metadata></Blob>";
+        assert_eq!(listed(None, &[("a", "b")]), shown);
+        let mentioned = "<Metadata Encrypted=\"true\"/></Blob>";
+        assert_eq!(listed(Some("hash"), &[("a", "b")]), mentioned);
+        assert_eq!(listed(Some("hash"), &[]), "<Metadata></Metadata></Blob>");
+    }
 }

@@ -8,7 +8,15 @@ use super::fault::VaultFault;
 use crate::entra::Principal;
 use crate::world::VaultKind;
 
-const API_VERSIONS: [&str; 6] = ["7.2", "7.3", "7.4", "7.5", "7.6", "2025-07-01"];
+const API_VERSIONS: [&str; 7] = [
+    "7.2",
+    "7.3",
+    "7.4",
+    "7.5",
+    "7.6",
+    "2025-07-01",
+    "2026-04-01",
+];
 
 impl VaultKind {
     /// The audience of its access tokens.

@@ -21,6 +21,7 @@ struct Import {
     #[serde(default)]
     attributes: Attributes,
     release_policy: Option<PolicyBody>,
+    tags: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -79,6 +80,7 @@ pub(super) async fn import(
         key_ops: import.key.key_ops,
         exportable: import.attributes.exportable,
         policy,
+        tags: import.tags,
     };
     let shown = show(&vault, &name, &key);
     vault.state(|state| state.keys.entry(name).or_default().push(key));
@@ -197,6 +199,19 @@ pub(super) fn policy_body(policy: &Value) -> Value {
     })
 }
 
+/// A key as listings show it.
+pub(super) fn item(kid: &str, key: &KeyVersion) -> Value {
+    let mut shown = json!({"kid": kid, "attributes": attributes(key)});
+    tag(&mut shown, key);
+    shown
+}
+
+fn tag(shown: &mut Value, key: &KeyVersion) {
+    if let (Some(tags), Some(members)) = (&key.tags, shown.as_object_mut()) {
+        members.insert("tags".to_owned(), tags.clone());
+    }
+}
+
 fn show(vault: &Vault, name: &str, key: &KeyVersion) -> Value {
     let mut jwk =
         json!({"kid": kid(vault, name, key), "kty": key.material.kty(), "key_ops": key.key_ops});
@@ -208,5 +223,6 @@ fn show(vault: &Vault, name: &str, key: &KeyVersion) -> Value {
     if let (Some(policy), Some(members)) = (&key.policy, shown.as_object_mut()) {
         members.insert("release_policy".to_owned(), policy_body(policy));
     }
+    tag(&mut shown, key);
     shown
 }

@@ -19,6 +19,7 @@ struct Body {
     value: String,
     #[serde(rename = "contentType")]
     content_type: Option<String>,
+    tags: Option<Value>,
 }
 
 pub(super) async fn set(
@@ -42,6 +43,7 @@ pub(super) async fn set(
         created: OffsetDateTime::now_utc().unix_timestamp(),
         value: body.value,
         content_type: body.content_type,
+        tags: body.tags,
     };
     let shown = show(&vault, &name, &secret);
     vault.state(|state| state.secrets.entry(name).or_default().push(secret));
@@ -86,17 +88,32 @@ fn read(
     Ok(Json(show(vault, name, &found)))
 }
 
-fn keeps_secrets(vault: &Vault) -> Result<(), VaultFault> {
+pub(super) fn keeps_secrets(vault: &Vault) -> Result<(), VaultFault> {
     match vault.0.config.kind {
         VaultKind::KeyVault => Ok(()),
         VaultKind::ManagedHsm => Err(VaultFault::no_route("A managed HSM keeps no secrets.")),
     }
 }
 
+pub(super) fn id(vault: &Vault, name: &str, secret: &SecretVersion) -> String {
+    format!(
+        "{}/secrets/{name}/{}",
+        vault.0.config.origin, secret.version
+    )
+}
+
 fn show(vault: &Vault, name: &str, secret: &SecretVersion) -> Value {
+    let mut shown = item(&id(vault, name, secret), secret);
+    if let Some(members) = shown.as_object_mut() {
+        members.insert("value".to_owned(), json!(secret.value));
+    }
+    shown
+}
+
+/// A secret as listings show it: without its value.
+pub(super) fn item(id: &str, secret: &SecretVersion) -> Value {
     let mut shown = json!({
-        "value": secret.value,
-        "id": format!("{}/secrets/{name}/{}", vault.0.config.origin, secret.version),
+        "id": id,
         "attributes": {
             "enabled": true, "created": secret.created, "updated": secret.created,
             "recoveryLevel": "Recoverable+Purgeable", "recoverableDays": 90,
@@ -104,6 +121,9 @@ fn show(vault: &Vault, name: &str, secret: &SecretVersion) -> Value {
     });
     if let (Some(content_type), Some(members)) = (&secret.content_type, shown.as_object_mut()) {
         members.insert("contentType".to_owned(), json!(content_type));
+    }
+    if let (Some(tags), Some(members)) = (&secret.tags, shown.as_object_mut()) {
+        members.insert("tags".to_owned(), tags.clone());
     }
     shown
 }

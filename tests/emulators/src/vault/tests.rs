@@ -377,3 +377,63 @@ fn policies_nest_tolerate_a_slash_and_know_every_operator() {
     );
     assert!(other.unwrap_err().contains("authority"));
 }
+
+#[tokio::test]
+async fn an_empty_version_is_the_current_one() {
+    let site = site(VaultKind::ManagedHsm);
+    site.import(&symmetric(&default_policy(), true)).await;
+    let target = site.maa.sign(&claims()).unwrap();
+    let token = site.token(OWNER, ROOM);
+    let release = async |version: &str| {
+        let path = format!("/keys/kek/{version}/release?api-version=7.4");
+        let (status, _) = site
+            .call("POST", &path, &token, &json!({"target": target}))
+            .await;
+        status
+    };
+    assert_eq!(release("").await, StatusCode::OK);
+    assert_eq!(release("none").await, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn listings_have_pages_and_no_values() {
+    let site = site(VaultKind::KeyVault);
+    for number in 0..30 {
+        site.vault.set_secret(&format!("s{number:02}"), "wrapped");
+    }
+    let (owner, stranger) = (site.token(OWNER, OFFICER), site.token(STRANGER, "x"));
+    let list = async |path: &str, token: &str| site.call("GET", path, token, &Value::Null).await;
+    let path = "/secrets?api-version=7.4";
+    assert_eq!(list(path, &stranger).await.0, StatusCode::FORBIDDEN);
+    let (status, first) = list(path, &owner).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(!first.to_string().contains("wrapped"), "{first}");
+    let ids = |page: &Value| -> Vec<String> {
+        let items = page["value"].as_array().unwrap().iter();
+        items
+            .map(|item| item["id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let next = first["nextLink"].as_str().unwrap();
+    let next = next.strip_prefix("https://litware.vault.azure.net:8443");
+    let (_, second) = list(next.unwrap(), &owner).await;
+    assert_eq!(second["nextLink"], Value::Null);
+    let all = [ids(&first), ids(&second)];
+    assert_eq!([all[0].len(), all[1].len()], [25, 5]);
+    let expected: Vec<_> = (0..30)
+        .map(|number| format!("https://litware.vault.azure.net:8443/secrets/s{number:02}"))
+        .collect();
+    assert_eq!(all.concat(), expected);
+    for refused in ["0", "26"] {
+        let path = format!("{path}&maxresults={refused}");
+        assert_eq!(list(&path, &owner).await.0, StatusCode::BAD_REQUEST);
+    }
+    site.vault.set_secret("s00", "newer");
+    let (_, versions) = list("/secrets/s00/versions?api-version=7.4", &owner).await;
+    assert_eq!(ids(&versions).len(), 2);
+    let hsm = self::site(VaultKind::ManagedHsm);
+    let (status, _) = hsm
+        .call("GET", path, &hsm.token(OWNER, OFFICER), &Value::Null)
+        .await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
