@@ -292,6 +292,25 @@ fn everything_of_2_0_0_that_4_0_0_cannot_say_is_reported_at_once() {
             format!("CR-SPEC-0014 applications[demo-app].runtimeSettings.mounts: {problem}");
         assert_eq!(refused(&text).1, [expected]);
     }
+    // 2.0.0 would have mounted at /mnt/remote/input and said nothing.
+    let text = changed(V2, "dst=/mnt/remote/input", "dst=/mnt/remote/input=x");
+    assert_eq!(
+        refused(&text).1,
+        [
+            "CR-SPEC-0014 applications[demo-app].runtimeSettings.mounts[src=fabrikam-input]: the value is not dst=<path in the \
+             application>"
+        ]
+    );
+    let text = changed(V2, "- name: fabrikam-output", "- name: fabrikam-input");
+    let problems = refused(&text).1;
+    assert_eq!(
+        problems.first().map(String::as_str),
+        Some(
+            "CR-SPEC-0014 applications[demo-app].runtimeSettings.mounts[src=fabrikam-input]: \"fabrikam-input\" is both a \
+             datasource and a datasink"
+        )
+    );
+    assert_eq!(problems.len(), 2, "{problems:?}");
     let text = changed(API_V2, "    mounts: {}\n", "");
     assert_eq!(
         refused(&text).1,
