@@ -135,15 +135,18 @@ impl UnixClient {
                         // A socket file that nobody listens on is what a killed process leaves. A sidecar that restarts
                         // replaces it at once.
                         let left = source.kind() == io::ErrorKind::ConnectionRefused;
-                        let patience = if left { GONE } else { within };
-                        match tokio::time::timeout(patience, watch.changed()).await {
-                            Ok(changed) => changed.map_err(|source| self.unconnected(source))?,
-                            Err(_) => {
+                        let changed = watch.changed();
+                        let changed = if left {
+                            let Ok(changed) = tokio::time::timeout(GONE, changed).await else {
                                 return Err(CallError::Gone {
                                     service: self.service(),
                                 });
-                            }
-                        }
+                            };
+                            changed
+                        } else {
+                            changed.await
+                        };
+                        changed.map_err(|source| self.unconnected(source))?;
                     }
                     Err(error @ CallError::Impostor { .. }) => return Err(error),
                     // The callee went away while it held the question.
