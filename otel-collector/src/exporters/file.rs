@@ -91,7 +91,8 @@ impl FileExporter {
         let path = self.directory.join(format!("{stem}.{ending}"));
         match std::fs::symlink_metadata(&path) {
             Ok(metadata) if metadata.len() >= self.limits.file_bytes => {
-                std::fs::rename(&path, self.directory.join(format!("{stem}.1.{ending}")))?;
+                // No service's file is called so: `~` is in no stem.
+                std::fs::rename(&path, self.directory.join(format!("{stem}~1.{ending}")))?;
             }
             _ => {}
         }
@@ -238,7 +239,7 @@ mod tests {
         let (directory, exporter) = exporter(limits);
         exporter.export(batch(Some("identity"))).unwrap();
         exporter.export(batch(Some("identity"))).unwrap();
-        assert!(directory.path().join("identity.1.traces").exists());
+        assert!(directory.path().join("identity~1.traces").exists());
         assert!(directory.path().join("identity.traces").exists());
     }
 

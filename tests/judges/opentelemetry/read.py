@@ -238,8 +238,8 @@ def file_name_of(service):
 
 def belongs(stem, service):
     wanted = file_name_of(service)
-    # `.1` is the older half of a file that grew too long.
-    return stem in (wanted, wanted + ".1")
+    # `~1` is the older half of a file that grew too long.
+    return stem in (wanted, wanted + "~1")
 
 
 def lines_of(path):
