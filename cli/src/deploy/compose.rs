@@ -8,6 +8,7 @@ use nix::mount::{MntFlags, umount2};
 use policy::{ContainerGroup, ImageManifest};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 
 use super::DeployError;
 use super::group_dir::{GroupDir, MAIN};
@@ -62,24 +63,20 @@ impl Project {
         wait.stdout(Stdio::piped()).kill_on_drop(true);
         let wait = wait.spawn()?.wait_with_output();
         tokio::pin!(wait);
-        let mut asked = false;
+        // Counted from the first request to stop; further ones change nothing.
+        let mut deadline = None;
         let output = loop {
-            let patience = async {
-                match asked {
-                    true => tokio::time::sleep(STOP).await,
-                    false => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 output = &mut wait => break output?,
                 _ = terminate.recv() => {},
                 _ = interrupt.recv() => {},
-                () = patience => {
+                () = until(deadline) => {
                     run_docker(&["kill", &main]).await?;
-                    continue;
+                    break wait.await?;
                 }
             }
-            if !std::mem::replace(&mut asked, true) {
+            if deadline.is_none() {
+                deadline = Some(Instant::now() + STOP);
                 run_docker(&["kill", "--signal", "TERM", &main]).await?;
             }
         };
@@ -147,7 +144,7 @@ impl Project {
     }
 
     async fn compose(&self, arguments: &[&str]) -> Result<String, DeployError> {
-        let mut command = Command::new("docker-compose");
+        let mut command = tool("docker-compose");
         command
             .arg("--project-name")
             .arg(&self.name)
@@ -158,9 +155,32 @@ impl Project {
     }
 }
 
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
 fn docker(arguments: &[&str]) -> Command {
-    let mut command = Command::new("docker");
+    let mut command = tool("docker");
     command.args(arguments);
+    command
+}
+
+/// A command with the little environment it needs: where Docker is, and nothing of the operator's credentials. A terminal's
+/// ^C does not reach it.
+fn tool(program: &str) -> Command {
+    let kept = ["PATH", "HOME", "DOCKER_HOST"];
+    let kept = kept
+        .iter()
+        .filter_map(|name| Some((name, std::env::var_os(name)?)));
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .envs(kept)
+        .stdin(Stdio::null())
+        .process_group(0);
     command
 }
 
@@ -168,17 +188,8 @@ async fn run_docker(arguments: &[&str]) -> Result<String, DeployError> {
     finish(docker(arguments)).await
 }
 
-/// Runs a command with the little environment it needs: where Docker is, and nothing of the operator's credentials.
+/// Runs a command that must work and gives its output.
 async fn finish(mut command: Command) -> Result<String, DeployError> {
-    let kept = ["PATH", "HOME", "DOCKER_HOST"];
-    command
-        .env_clear()
-        .envs(
-            kept.iter()
-                .filter_map(|name| Some((name, std::env::var_os(name)?))),
-        )
-        .stdin(Stdio::null())
-        .process_group(0);
     let name = command
         .as_std()
         .get_program()
