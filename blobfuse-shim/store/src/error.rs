@@ -132,7 +132,9 @@ impl StoreError {
             (409, "BlobAlreadyExists") => Self::Exists,
             (
                 409,
-                "BlobUsesCustomerSpecifiedEncryption" | "BlobDoesNotUseCustomerSpecifiedEncryption",
+                "BlobUsesCustomerSpecifiedEncryption"
+                | "BlobDoesNotUseCustomerSpecifiedEncryption"
+                | "BlobCustomerSpecifiedEncryptionMismatch",
             ) => Self::WrongKey,
             (412, "LeaseIdMissing")
             | (409, "LeaseIdMismatchWithBlobOperation" | "LeaseAlreadyPresent") => Self::Leased,

@@ -2,7 +2,7 @@ use std::time::{Duration, SystemTime};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::{Bytes, BytesMut};
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -168,11 +168,16 @@ impl HttpsClient {
     /// No connection, no whole answer in time, or one that is too large.
     pub async fn send(&self, request: &Request) -> Result<Response, HttpsError> {
         request.check()?;
+        let mut headers = request.headers.clone();
+        if request.body.is_empty() && ["POST", "PUT", "PATCH"].contains(&request.method.as_str()) {
+            // hyper states no length where there is no body; RFC 9110 §8.6 asks for one, and Azure answers 411 without.
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         let exchange = async {
             let mut answer = self
                 .client
                 .request(request.method.clone(), request.url.clone())
-                .headers(request.headers.clone())
+                .headers(headers)
                 .body(request.body.clone())
                 .send()
                 .await

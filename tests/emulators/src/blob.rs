@@ -190,6 +190,11 @@ impl Blob {
         let head = parts.method == Method::HEAD;
         let echo = request::Echo::of(&parts.headers);
         let outcome = match body {
+            Ok(_) if request::lacks_length(&parts) => Err(BlobFault::new(
+                411,
+                "MissingContentLengthHeader",
+                "Content-Length HTTP header is missing.",
+            )),
             Ok(body) => {
                 let call = Call::parse(parts, body.clone());
                 let container = call

@@ -58,6 +58,7 @@ struct Call<'a> {
     blob: &'a Blob,
     request: http::request::Builder,
     body: Vec<u8>,
+    length: bool,
 }
 
 fn call<'a>(blob: &'a Blob, method: &str, path: &str) -> Call<'a> {
@@ -72,6 +73,7 @@ fn call<'a>(blob: &'a Blob, method: &str, path: &str) -> Call<'a> {
         blob,
         request,
         body: Vec::new(),
+        length: true,
     }
 }
 
@@ -104,7 +106,17 @@ impl Call<'_> {
         self
     }
 
-    async fn send(self) -> Answer {
+    /// As a client that leaves out the length of nothing.
+    fn without_length(mut self) -> Self {
+        self.length = false;
+        self
+    }
+
+    async fn send(mut self) -> Answer {
+        if self.length {
+            let length = self.body.len().to_string();
+            self = self.with("content-length", &length);
+        }
         let request = self.request.body(Body::from(self.body)).unwrap();
         let response = self.blob.router().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
@@ -491,9 +503,13 @@ async fn a_customers_key_is_needed_wherever_its_blob_is_touched() {
         written.header("x-ms-encryption-key-sha256"),
         STANDARD.encode(Sha256::digest(key))
     );
-    let wrong = (409, "BlobUsesCustomerSpecifiedEncryption");
+    let missing = (409, "BlobUsesCustomerSpecifiedEncryption");
+    let wrong = (409, "BlobCustomerSpecifiedEncryptionMismatch");
     for method in ["GET", "HEAD"] {
-        assert_eq!(call(&blob, method, "/data/a").send().await.refusal(), wrong);
+        assert_eq!(
+            call(&blob, method, "/data/a").send().await.refusal(),
+            missing
+        );
         assert_eq!(
             call(&blob, method, "/data/a")
                 .key(&other)
@@ -514,7 +530,7 @@ async fn a_customers_key_is_needed_wherever_its_blob_is_touched() {
             .send()
             .await
             .refusal(),
-        wrong
+        missing
     );
     assert_eq!(
         call(&blob, "PUT", "/data/a?comp=metadata")
@@ -530,6 +546,17 @@ async fn a_customers_key_is_needed_wherever_its_blob_is_touched() {
         needless.refusal(),
         (409, "BlobDoesNotUseCustomerSpecifiedEncryption")
     );
+}
+
+#[tokio::test]
+async fn a_write_without_a_length_is_refused_even_of_nothing() {
+    let blob = with_container().await;
+    let write = || call(&blob, "PUT", "/data/empty").with("x-ms-blob-type", "BlockBlob");
+    assert_eq!(
+        write().without_length().send().await.refusal(),
+        (411, "MissingContentLengthHeader")
+    );
+    assert_eq!(write().send().await.status, 201);
 }
 
 #[tokio::test]
@@ -551,7 +578,7 @@ async fn blocks_and_their_commit_use_one_key() {
     assert_eq!(stage(1, &key).await.status, 201);
     assert_eq!(
         stage(2, &other).await.refusal(),
-        (409, "BlobUsesCustomerSpecifiedEncryption")
+        (409, "BlobCustomerSpecifiedEncryptionMismatch")
     );
     assert_eq!(
         commit().send().await.refusal(),
@@ -559,7 +586,7 @@ async fn blocks_and_their_commit_use_one_key() {
     );
     assert_eq!(
         commit().key(&other).send().await.refusal(),
-        (409, "BlobUsesCustomerSpecifiedEncryption")
+        (409, "BlobCustomerSpecifiedEncryptionMismatch")
     );
     assert_eq!(commit().key(&key).send().await.status, 201);
 }

@@ -233,8 +233,7 @@ def customer_keys():
 
 
 NO_KEY = "BlobUsesCustomerSpecifiedEncryption"
-# Recorded answers of the service say BlobCustomerSpecifiedEncryptionMismatch here; the emulator does not yet.
-WRONG_KEY = "BlobUsesCustomerSpecifiedEncryption"
+WRONG_KEY = "BlobCustomerSpecifiedEncryptionMismatch"
 
 
 # The SDK says ResourceExistsError for whatever is a 409.

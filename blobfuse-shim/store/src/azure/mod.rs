@@ -138,17 +138,13 @@ impl AzureStore {
         let token = self.config.tokens.token(renew).await;
         let token = token.map_err(StoreError::Token)?;
         let size = request.body.len().max(request.body_cap) as u64 >> 20;
-        let mut request = request
+        let request = request
             .clone()
             .header(X_MS_VERSION, VERSION)
             .header(X_MS_DATE, &httpdate::fmt_http_date(SystemTime::now()))
             .header(X_MS_REQUEST, &uuid::Uuid::new_v4().to_string())
             .bearer(token.expose())
             .deadline(Duration::from_secs(10 + size).min(request.budget));
-        if request.method == Method::PUT && request.body.is_empty() {
-            // The client below states no length where there is no body, and the service answers 411 to that.
-            request = request.header(header::CONTENT_LENGTH, "0");
-        }
         Ok(self.client.send_retrying(&request).await?)
     }
 

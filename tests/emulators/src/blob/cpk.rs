@@ -47,10 +47,15 @@ pub(super) fn require(stored: Option<&KeyHash>, sent: Option<&KeyHash>) -> Resul
             "BlobDoesNotUseCustomerSpecifiedEncryption",
             "The blob is not encrypted with customer specified encryption.",
         )),
+        (Some(_), Some(_)) => Err(BlobFault::new(
+            409,
+            "BlobCustomerSpecifiedEncryptionMismatch",
+            "The given customer specified encryption does not match the encryption used to encrypt the blob.",
+        )),
         _ => Err(BlobFault::new(
             409,
             "BlobUsesCustomerSpecifiedEncryption",
-            "The blob is encrypted with customer specified encryption, and the key is missing or another one.",
+            "The blob is encrypted with customer specified encryption, and the key is missing.",
         )),
     }
 }

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Response, Version, header};
 
 use super::fault::{BlobFault, bad_header};
 
@@ -208,6 +208,14 @@ fn decode(path: &str) -> Option<String> {
         }
     }
     String::from_utf8(bytes).ok()
+}
+
+/// A write over HTTP/1.1 states its length, even of nothing.
+pub(super) fn lacks_length(parts: &Parts) -> bool {
+    parts.version < Version::HTTP_2
+        && parts.method == Method::PUT
+        && !parts.headers.contains_key(header::CONTENT_LENGTH)
+        && !parts.headers.contains_key(header::TRANSFER_ENCODING)
 }
 
 #[cfg(test)]
