@@ -11,14 +11,18 @@
     reason = "a test may fail by panicking"
 )]
 
+mod secrets;
+
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
+
+pub use secrets::no_secrets;
 
 /// What a test changes before the collaboration begins.
 #[derive(Clone, Debug, Default)]
@@ -298,6 +302,36 @@ impl Stage {
         );
         self.work()
             .join("fabrikam/results/fabrikam-output/fabrikam-output")
+    }
+
+    /// Downloads the output and gives what the sample application compressed.
+    pub fn clear_output(&self) -> Vec<u8> {
+        let output = std::fs::read(self.output().join("output.gz")).expect("the output");
+        let mut clear = Vec::new();
+        flate2::read::GzDecoder::new(&output[..])
+            .read_to_end(&mut clear)
+            .expect("compressed output");
+        clear
+    }
+
+    /// contosso's word on the execution: `enable` or `disable`.
+    pub fn consent(&self, action: &str) {
+        self.run(
+            "contosso",
+            &[
+                "cleanroom",
+                "governance",
+                "contract",
+                "runtime-option",
+                "set",
+                "--contract-id",
+                "collab1",
+                "--option",
+                "execution",
+                "--action",
+                action,
+            ],
+        );
     }
 
     /// Downloads logs or telemetry and gives the folder of the files.

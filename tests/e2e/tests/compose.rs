@@ -8,8 +8,8 @@
     reason = "a test may fail by panicking"
 )]
 
-use std::io::Read;
-use std::process::{Child, Command};
+use std::path::Path;
+use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 
 use e2e::{Deployed, Options, Stage};
@@ -84,6 +84,16 @@ fn nothing_left(stage: &Stage, group: &str) {
     assert!(!mounts.contains(&volumes), "{mounts}");
 }
 
+/// What docker-compose makes of a document.
+fn config_of(file: &Path) -> Output {
+    Command::new("docker-compose")
+        .arg("--file")
+        .arg(file)
+        .args(["config", "--quiet"])
+        .output()
+        .unwrap()
+}
+
 #[test]
 fn the_job_in_containers_gives_what_the_job_in_processes_gives() {
     let stage = stage(Options::default());
@@ -96,13 +106,9 @@ fn the_job_in_containers_gives_what_the_job_in_processes_gives() {
         deployed.logs()
     );
     assert!(deployed.outcome["boot_ms"].is_u64(), "{}", deployed.outcome);
-    let output = std::fs::read(stage.output().join("output.gz")).unwrap();
-    let mut clear = Vec::new();
-    flate2::read::GzDecoder::new(&output[..])
-        .read_to_end(&mut clear)
-        .unwrap();
     let input = std::fs::read(stage.work().join("fabrikam/input/input.txt")).unwrap();
-    assert!(clear == input);
+    assert!(stage.clear_output() == input);
+    e2e::no_secrets(&stage, &deployed);
     assert_eq!(
         stage.messages(),
         [STARTED, "demo-app container terminated with exit code 0"]
@@ -111,12 +117,7 @@ fn the_job_in_containers_gives_what_the_job_in_processes_gives() {
 
     // The document that ran: valid for docker-compose's copy of the Compose Specification schema, and nothing privileged.
     let file = deployed.group.join("docker-compose.yml");
-    let config = Command::new("docker-compose")
-        .arg("--file")
-        .arg(&file)
-        .args(["config", "--quiet"])
-        .output()
-        .unwrap();
+    let config = config_of(&file);
     assert!(
         config.status.success(),
         "{}",
@@ -127,12 +128,7 @@ fn the_job_in_containers_gives_what_the_job_in_processes_gives() {
     damaged["services"]["governance"]["capabilities"] = json!(["ALL"]);
     let damaged_file = deployed.group.join("damaged.yml");
     std::fs::write(&damaged_file, damaged.to_string()).unwrap();
-    let config = Command::new("docker-compose")
-        .arg("--file")
-        .arg(&damaged_file)
-        .args(["config", "--quiet"])
-        .output()
-        .unwrap();
+    let config = config_of(&damaged_file);
     assert!(!config.status.success(), "the schema refuses nothing");
     for (name, service) in document["services"].as_object().unwrap() {
         assert!(service.get("privileged").is_none(), "{name}");
@@ -178,31 +174,13 @@ fn what_is_refused_in_processes_is_refused_in_containers() {
     stage.calm();
 
     // No consent.
-    let consent = |action: &str| {
-        stage.run(
-            "contosso",
-            &[
-                "cleanroom",
-                "governance",
-                "contract",
-                "runtime-option",
-                "set",
-                "--contract-id",
-                "collab1",
-                "--option",
-                "execution",
-                "--action",
-                action,
-            ],
-        );
-    };
-    consent("disable");
+    stage.consent("disable");
     let refused = stage.deploy("refused", &[]);
     assert_eq!(refused.code, Some(1), "{}", refused.logs());
     assert!(refused.codes("code-launcher").contains("CR-GOV-0020"));
 
     // The twin of all three.
-    consent("enable");
+    stage.consent("enable");
     let deployed = stage.deploy("group", &[]);
     assert_eq!(deployed.code, Some(0), "{}", deployed.logs());
 }

@@ -9,7 +9,7 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
+use std::process::Command;
 
 use e2e::{Options, Stage};
 use serde_json::{Value, json};
@@ -22,11 +22,7 @@ fn the_job_runs_and_every_party_gets_what_was_agreed_and_nothing_else() {
     assert!(deployed.outcome["boot_ms"].is_u64(), "{}", deployed.outcome);
 
     // The output is the input.
-    let output = std::fs::read(stage.output().join("output.gz")).unwrap();
-    let mut clear = Vec::new();
-    flate2::read::GzDecoder::new(&output[..])
-        .read_to_end(&mut clear)
-        .unwrap();
+    let clear = stage.clear_output();
     let input = std::fs::read(stage.work().join("fabrikam/input/input.txt")).unwrap();
     assert!(clear == input);
 
@@ -97,6 +93,27 @@ fn the_job_runs_and_every_party_gets_what_was_agreed_and_nothing_else() {
     );
 
     connected_trace(&stage);
+    read_by_others(&stage);
+    e2e::no_secrets(&stage, &deployed);
+}
+
+/// What litware downloaded, as a reader that shares no code with us reads it (`tests/judges/opentelemetry/read.py`).
+fn read_by_others(stage: &Stage) {
+    let read = |verb: &str, sink: &str| -> Value {
+        let mut reader = Command::new(judges::python("opentelemetry"));
+        reader
+            .arg(judges::folder("opentelemetry").join("read.py"))
+            .arg(stage.telemetry(verb, sink));
+        serde_json::from_slice(&judges::run(&mut reader).stdout).unwrap()
+    };
+    let telemetry = read("telemetry", "infrastructure-telemetry");
+    assert_eq!(telemetry["trace_ids"].as_array().unwrap().len(), 1);
+    for service in ["code-launcher", "secrets", "skr-agent", "identity"] {
+        let spans = &telemetry["services"][service]["spans"];
+        assert!(spans.as_u64() > Some(0), "{service}: {telemetry}");
+    }
+    let logs = read("logs", "application-telemetry");
+    assert_eq!(logs["output"], json!({"demo-app.log": 5}), "{logs}");
 }
 
 /// One trace from the launcher to the key release: every span of the five services has the same trace id, and every parent

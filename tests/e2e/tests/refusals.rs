@@ -22,25 +22,6 @@ fn nothing_ran(stage: &Stage, deployed: &Deployed) {
     assert!(deployed.outcome["boot_ms"].is_null());
 }
 
-fn consent(stage: &Stage, action: &str) {
-    stage.run(
-        "contosso",
-        &[
-            "cleanroom",
-            "governance",
-            "contract",
-            "runtime-option",
-            "set",
-            "--contract-id",
-            "collab1",
-            "--option",
-            "execution",
-            "--action",
-            action,
-        ],
-    );
-}
-
 fn layers_pulled(stage: &Stage) -> usize {
     stage
         .requests("registry")
@@ -52,7 +33,7 @@ fn layers_pulled(stage: &Stage) -> usize {
 #[test]
 fn without_consent_nothing_is_pulled_and_nothing_runs_and_with_it_the_same_room_does() {
     let stage = Stage::prepare(&Options::default());
-    consent(&stage, "disable");
+    stage.consent("disable");
     let refused = stage.deploy("refused", &[]);
     nothing_ran(&stage, &refused);
     assert_eq!(layers_pulled(&stage), 0);
@@ -62,7 +43,7 @@ fn without_consent_nothing_is_pulled_and_nothing_runs_and_with_it_the_same_room_
         refused.codes("code-launcher")
     );
 
-    consent(&stage, "enable");
+    stage.consent("enable");
     let deployed = stage.deploy("group", &[]);
     assert_eq!(deployed.code, Some(0), "{}", deployed.logs());
     assert!(layers_pulled(&stage) > 0);
