@@ -1,6 +1,8 @@
 # make demo          the main job on embedded defaults; JSON=1 ends with one JSON line for scripts, COMPOSE=1 runs the room
 #                    as containers of docker-compose
 # make test          everything CI checks
+# make images        the images of the room, from published binaries, in .work/images
+# make bench-compose image sizes, memory and start of the room as containers, with published binaries
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 export CARGO_TERM_COLOR ?= never
@@ -8,7 +10,7 @@ export CARGO_TERM_COLOR ?= never
 # Where cargo leaves the binaries; the target is named in .cargo/config.toml.
 BIN = $(or $(CARGO_TARGET_DIR),target)/x86_64-unknown-linux-gnu/debug
 
-.PHONY: demo test setup build lint unit
+.PHONY: demo test setup build lint unit images bench-compose
 demo: build
 	@$(if $(COMPOSE),COMPOSE=1 tests/with-docker) tests/demo/run $(BIN) $(if $(JSON),--json)
 
@@ -28,3 +30,12 @@ lint: setup
 unit: setup
 	cargo build --workspace --bins --locked --quiet
 	tests/with-docker cargo test --workspace --locked --quiet
+
+# Published binaries, with link-time optimisation: some minutes.
+DIST = $(or $(CARGO_TARGET_DIR),target)/x86_64-unknown-linux-gnu/dist
+images: setup
+	cargo build --workspace --bins --locked --quiet --profile dist
+	images/build $(DIST) .work/images --gzip
+
+bench-compose: images
+	tests/with-docker tests/bench/compose $(DIST) .work/images

@@ -275,3 +275,50 @@ fn roots(common: &CommonArgs) -> Result<Vec<Certificate>, String> {
     }
     Ok(roots)
 }
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    /// Roots that Azure's public services chain to (Azure certificate authority details), by SHA-256.
+    const AZURE: [(&str, &str); 2] = [
+        (
+            "DigiCert Global Root G2",
+            "cb3ccbb76031e5e0138f8dd39a23f9de47ffc35e43c1144cea27d46a5ab1cb5f",
+        ),
+        (
+            "Microsoft RSA Root Certificate Authority 2017",
+            "c741f70f4b2a8d88bf2e71c14122ef53ef10eba0cfa5e64cfa20f418853073e0",
+        ),
+    ];
+
+    #[test]
+    fn azures_roots_are_compiled_in_and_the_images_own_bundle_is_not_among_them() {
+        #[derive(clap::Parser)]
+        struct Cli {
+            #[command(flatten)]
+            common: CommonArgs,
+        }
+        let cli = <Cli as clap::Parser>::parse_from(["code-launcher"]);
+        let roots = roots(&cli.common).unwrap();
+        let known: Vec<String> = roots
+            .iter()
+            .map(|root| hex::encode(Sha256::digest(&root.data)))
+            .collect();
+        for (name, hash) in AZURE {
+            assert!(known.iter().any(|known| known == hash), "{name}");
+        }
+        let nobody = include_str!("../../images/runtime/nobody.pem");
+        let lines = nobody
+            .lines()
+            .skip_while(|line| !line.starts_with("-----BEGIN"));
+        let body: String = lines
+            .skip(1)
+            .take_while(|line| !line.starts_with('-'))
+            .collect();
+        let nobody = hex::encode(Sha256::digest(BASE64_STANDARD.decode(body).unwrap()));
+        assert!(!known.contains(&nobody));
+    }
+}

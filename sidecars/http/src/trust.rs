@@ -202,3 +202,25 @@ impl ServerCertVerifier for Verifier {
             .supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_roots_of_azures_public_services_are_compiled_in() {
+        let roots = Trust::web().roots;
+        for name in [
+            "DigiCert Global Root G2",
+            "Microsoft RSA Root Certificate Authority 2017",
+        ] {
+            let found = roots.roots.iter().any(|anchor| {
+                let subject: &[u8] = anchor.subject.as_ref();
+                subject
+                    .windows(name.len())
+                    .any(|part| part == name.as_bytes())
+            });
+            assert!(found, "{name}");
+        }
+    }
+}
