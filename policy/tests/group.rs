@@ -433,3 +433,18 @@ fn the_compose_document_has_exactly_what_the_group_says_and_no_variable() {
     let refused = emit::compose(&group, &without, &host).unwrap_err();
     assert_eq!(refused.code(), "CR-POLICY-0003");
 }
+
+#[test]
+fn an_image_runs_as_the_user_that_the_group_gives_it() {
+    let list = include_str!("../../images/images.json");
+    let list: Vec<serde_json::Value> = serde_json::from_str(list).unwrap();
+    let group = build(&spec(), &deployment(), &images()).unwrap();
+    for container in group.all() {
+        let image = list
+            .iter()
+            .find(|image| image["name"] == container.image.name)
+            .unwrap();
+        let user = format!("{}:{}", container.user, container.group);
+        assert_eq!(image["user"], user, "{}", container.name);
+    }
+}

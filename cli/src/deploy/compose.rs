@@ -1,5 +1,7 @@
 //! The `compose` target: the group as containers of this machine's Docker.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -137,10 +139,16 @@ impl Project {
     /// Removes containers, networks, and the mounts that a killed container left.
     async fn remove(&self, directory: &Path) -> Result<(), DeployError> {
         let down = self.compose(&["down", "--timeout", "5", "--volumes"]).await;
-        for left in mounts_below(directory)? {
-            umount2(&left, MntFlags::MNT_DETACH)?;
+        let mut left = Ok(());
+        for point in mounts_below(directory)? {
+            // One that stays must not keep the others.
+            let flags = MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
+            if let Err(errno) = umount2(&point, flags) {
+                left = Err(errno);
+            }
         }
-        down.map(|_| ())
+        down?;
+        Ok(left?)
     }
 
     async fn compose(&self, arguments: &[&str]) -> Result<String, DeployError> {
@@ -213,19 +221,48 @@ async fn finish(mut command: Command) -> Result<String, DeployError> {
     Err(failed(String::from_utf8_lossy(&stderr).trim().to_owned()))
 }
 
-/// A line of `/proc/self/mountinfo`, proc(5): mount point and whether mounts below it propagate.
+/// A line of `/proc/self/mountinfo`, proc_pid_mountinfo(5): mount point and whether mounts below it propagate.
 fn mounts() -> Result<Vec<(PathBuf, bool)>, DeployError> {
-    let text = std::fs::read_to_string("/proc/self/mountinfo")?;
-    let parse = |line: &str| {
-        let mut fields = line.split(' ');
-        let point = fields.nth(4)?.replace("\\040", " ");
-        let shared = fields
-            .skip(1)
-            .take_while(|field| *field != "-")
-            .any(|field| field.starts_with("shared:"));
-        Some((PathBuf::from(point), shared))
-    };
-    Ok(text.lines().filter_map(parse).collect())
+    let text = std::fs::read("/proc/self/mountinfo")?;
+    Ok(text
+        .split(|byte| *byte == b'\n')
+        .filter_map(mount_of)
+        .collect())
+}
+
+fn mount_of(line: &[u8]) -> Option<(PathBuf, bool)> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let point = unescaped(fields.nth(4)?);
+    let shared = fields
+        .skip(1)
+        .take_while(|field| *field != b"-")
+        .any(|field| field.starts_with(b"shared:"));
+    Some((PathBuf::from(OsString::from_vec(point)), shared))
+}
+
+/// The kernel writes blanks, tabs, line ends and backslashes as three octal digits. A container may have mounted at such a
+/// path.
+fn unescaped(field: &[u8]) -> Vec<u8> {
+    let mut path = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, after)) = rest.split_first() {
+        let octal = after
+            .first_chunk::<3>()
+            .filter(|_| *first == b'\\')
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        rest = match octal {
+            Some(byte) => {
+                path.push(byte);
+                after.get(3..).unwrap_or_default()
+            }
+            None => {
+                path.push(*first);
+                after
+            }
+        };
+    }
+    path
 }
 
 fn on_shared_mount(path: &Path) -> Result<bool, DeployError> {
@@ -249,4 +286,24 @@ fn mounts_below(directory: &Path) -> Result<Vec<PathBuf>, DeployError> {
         .collect();
     below.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
     Ok(below)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_kernel_gives_its_place_and_whether_it_is_shared() {
+        let shared =
+            b"36 35 98:0 /mnt1 /srv/a\\040b\\134\\012c rw,noatime shared:1 - ext4 /dev/root rw";
+        assert_eq!(
+            mount_of(shared),
+            Some((PathBuf::from("/srv/a b\\\nc"), true))
+        );
+        let private = b"36 35 98:0 / /srv rw,noatime - ext4 /dev/shared:1 rw,shared:1";
+        assert_eq!(mount_of(private), Some((PathBuf::from("/srv"), false)));
+        let slave = b"36 35 98:0 / /srv rw master:7 - ext4 /dev/root rw";
+        assert_eq!(mount_of(slave), Some((PathBuf::from("/srv"), false)));
+        assert_eq!(mount_of(b""), None);
+    }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Parser;
-use emulators::world::{World, WorldConfig};
+use emulators::world::{CGS_HOST, World, WorldConfig};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,8 +24,11 @@ struct Cli {
     #[arg(long)]
     config: PathBuf,
     /// Where to write what clients need; made if absent.
+    #[arg(long, required_unless_present = "list_hosts")]
+    data_dir: Option<PathBuf>,
+    /// Prints the host names of the world, one on a line, and ends.
     #[arg(long)]
-    data_dir: PathBuf,
+    list_hosts: bool,
     /// Where to listen; what is written says 127.0.0.1 all the same, since only the caller knows how others reach it.
     #[arg(long, default_value = "127.0.0.1")]
     listen: IpAddr,
@@ -59,10 +62,18 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     let config: WorldConfig = serde_json::from_slice(&text)
         .with_context(|| format!("{} is no world", cli.config.display()))?;
     let world = World::start_at(config, cli.listen).await?;
-    let admin = world.serve_admin().await?;
-    describe(&world, admin.port(), &cli.data_dir)
-        .with_context(|| format!("{} cannot be written", cli.data_dir.display()))?;
     let mut out = std::io::stdout();
+    if cli.list_hosts {
+        for host in world.hosts().iter().map(String::as_str).chain([CGS_HOST]) {
+            writeln!(out, "{host}")?;
+        }
+        world.stop().await;
+        return Ok(());
+    }
+    let data_dir = cli.data_dir.context("--data-dir is missing")?;
+    let admin = world.serve_admin().await?;
+    describe(&world, admin.port(), &data_dir)
+        .with_context(|| format!("{} cannot be written", data_dir.display()))?;
     writeln!(out, "ready")?;
     out.flush()?;
     tokio::select! {
