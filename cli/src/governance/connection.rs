@@ -4,7 +4,7 @@ use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sidecar_http::{HttpsClient, Request, Response, Trust};
+use sidecar_http::{HttpsClient, Pace, Request, Response, Trust};
 use tokio::time::Instant;
 use url::Url;
 
@@ -177,8 +177,8 @@ impl Connection {
                 what: "a transaction id that is not <view>.<seqno>".to_owned(),
             });
         }
-        let end = Instant::now() + COMMIT;
-        let mut pause = Duration::from_millis(20);
+        let (first, slowest) = (Duration::from_millis(20), Duration::from_millis(500));
+        let mut pace = Pace::new(first, slowest, COMMIT);
         let query = format!("transaction_id={transaction}");
         loop {
             let request = self.request(Method::GET, "/app/tx", Some(&query));
@@ -192,14 +192,12 @@ impl Connection {
                 }
                 State::Unknown | State::Pending => {}
             }
-            if Instant::now() + pause >= end {
+            if !pace.pause().await {
                 return Err(GovCliError::NotCommitted {
                     transaction: transaction.to_owned(),
                     seconds: COMMIT.as_secs(),
                 });
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_millis(500));
         }
     }
 

@@ -6,10 +6,9 @@ use governance_client::{TRANSACTION_HEADER, TransactionId};
 use http::{HeaderMap, Method, StatusCode, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use sidecar_http::{HttpsClient, Request, Response, Trust};
+use sidecar_http::{HttpsClient, Pace, Request, Response, Trust};
 use url::Url;
 
-use crate::pace::Pace;
 use crate::{Config, GovError};
 
 const HOP: &str = "CGS";

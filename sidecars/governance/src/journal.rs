@@ -3,11 +3,10 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use governance_client::TransactionId;
 use serde_json::{Map, Value};
-use sidecar_http::HttpsError;
+use sidecar_http::{HttpsError, Pace};
 use tokio::sync::Mutex;
 
 use crate::chain::{Linked, Place};
-use crate::pace::Pace;
 use crate::{Answer, Cgs, Chain, GovError, Room};
 
 /// How long one event is sent again before its caller hears of the failure.

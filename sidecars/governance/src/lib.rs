@@ -13,7 +13,6 @@ mod error;
 mod evidence;
 mod journal;
 mod key;
-mod pace;
 mod routes;
 mod service;
 

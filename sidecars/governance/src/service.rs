@@ -8,11 +8,11 @@ use governance_client::{ConsentStatus, Scope, check_query_value};
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
+use sidecar_http::Pace;
 use zeroize::Zeroizing;
 
 use crate::chain::Place;
 use crate::journal::Journal;
-use crate::pace::Pace;
 use crate::{Answer, Cgs, GovError, Room};
 
 /// An ID token is exchanged at once; CGS sets no bound of its own.

@@ -8,6 +8,7 @@
 mod call;
 mod fault;
 mod https;
+mod pace;
 mod request;
 mod routes;
 mod serve;
@@ -21,6 +22,7 @@ mod wire;
 pub use call::{CallError, UnixReply};
 pub use fault::{Coded, Fault};
 pub use https::{HttpsClient, HttpsError};
+pub use pace::Pace;
 pub use request::{Request, Response};
 pub use routes::{Callers, Peer, Routes};
 pub use serve::{Limits, bind_unix, serve_tcp, serve_unix};

@@ -2,16 +2,18 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The one timer towards CGS, which has no notification: pauses that double up to a ceiling, with up to a quarter of
-/// jitter so that the clean rooms of one service do not ask in step.
-pub(crate) struct Pace {
+/// The one timer towards a remote service that offers no notification: pauses that double up to a ceiling, with up to a
+/// quarter of jitter so that the clean rooms of one service do not ask in step.
+#[derive(Debug)]
+pub struct Pace {
     next: Duration,
     ceiling: Duration,
     end: Instant,
 }
 
 impl Pace {
-    pub(crate) fn new(first: Duration, ceiling: Duration, within: Duration) -> Self {
+    /// The first pause, the longest without its jitter, and when asking ends.
+    pub fn new(first: Duration, ceiling: Duration, within: Duration) -> Self {
         Self {
             next: first,
             ceiling,
@@ -20,7 +22,7 @@ impl Pace {
     }
 
     /// Pauses; `false` without a pause when the time would be over at its end.
-    pub(crate) async fn pause(&mut self) -> bool {
+    pub async fn pause(&mut self) -> bool {
         let jitter = cleanroom_crypto::random::bytes::<1>().map_or(0, |[byte]| u32::from(byte));
         let pause = self.next + self.next * jitter / 1024;
         if Instant::now() + pause >= self.end {
