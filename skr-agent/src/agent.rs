@@ -10,6 +10,7 @@ use cleanroom_crypto::digest::sha256;
 use cleanroom_crypto::rsa::PrivateKey;
 use keyvault::ReleaseClient;
 use sidecar_http::{HttpsClient, Trust};
+use sidecar_kit::Flights;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use url::Url;
@@ -17,9 +18,10 @@ use zeroize::Zeroizing;
 
 use crate::SkrError;
 use crate::error::SharedError;
-use crate::flights::{Flights, LIMIT};
 use crate::wire::Release;
 
+/// Different releases at once, kept ones included.
+const LIMIT: usize = 256;
 const TRANSFER_KEY_BITS: usize = 2048;
 /// How long a released key outlives its flight: long enough for the mounts of one start.
 const KEEP: Duration = Duration::from_secs(60);
@@ -69,7 +71,7 @@ impl<A: Attester> Agent<A> {
             context_dir,
             maa: MaaClient::new(https.clone()),
             vault: ReleaseClient::new(https, trust),
-            flights: Flights::new(KEEP, stopping),
+            flights: Flights::new(LIMIT, KEEP, stopping),
         }
     }
 

@@ -5,7 +5,6 @@
 
 mod agent;
 mod error;
-mod flights;
 mod routes;
 mod wire;
 

@@ -7,6 +7,7 @@
 mod args;
 mod boot;
 mod error;
+mod flights;
 mod harden;
 mod latch;
 mod process;
@@ -15,6 +16,7 @@ mod telemetry;
 
 pub use args::CommonArgs;
 pub use error::KitError;
+pub use flights::Flights;
 pub use harden::{Privileges, harden};
 pub use latch::Latch;
 pub use process::Process;

@@ -5,7 +5,6 @@
 //! vault and opens it. Key encryption keys stay here for one request; data encryption keys go to their shim only.
 
 mod error;
-mod flights;
 mod grants;
 mod routes;
 mod unwrap;

@@ -9,10 +9,12 @@ use cleanroom_crypto::{Dek, Zeroizing};
 use keyvault::{SecretClient, VaultKind};
 use serde::{Deserialize, Deserializer, Serialize};
 use sidecar_http::{HttpsClient, Peer, UnixClient};
+use sidecar_kit::Flights;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use url::form_urlencoded;
 
-use crate::flights::Flights;
+use crate::grants::MAX_GRANTS;
 use crate::{Grant, Grants, SecretsError, SharedError, UnwrapRequest};
 
 const TOKEN: Duration = Duration::from_secs(120);
@@ -22,7 +24,7 @@ const RELEASE: Duration = Duration::from_secs(180);
 pub struct Unwrapper {
     grants: Grants,
     hops: Arc<Hops>,
-    flights: Flights<Dek, SharedError>,
+    flights: Flights<u32, Dek, SharedError>,
 }
 
 struct Hops {
@@ -74,7 +76,8 @@ impl Unwrapper {
         Self {
             grants,
             hops: Arc::new(hops),
-            flights: Flights::new(),
+            // A data encryption key is its shim's; nothing is kept of it after the flight.
+            flights: Flights::new(MAX_GRANTS, Duration::ZERO, CancellationToken::new()),
         }
     }
 
@@ -92,7 +95,11 @@ impl Unwrapper {
         let hops = Arc::clone(&self.hops);
         let uid = grant.uid;
         let walk = || async move { Ok(hops.walk(&grant).await?) }.in_current_span();
-        self.flights.join(uid, walk).await
+        match self.flights.join(uid, walk).await {
+            Some(outcome) => outcome,
+            // There are as many flights as grants at most.
+            None => Err(SecretsError::Stopping.into()),
+        }
     }
 }
 
