@@ -7,7 +7,6 @@ use attestation::{
     locate_context,
 };
 use cleanroom_crypto::digest::sha256;
-use cleanroom_crypto::rsa::PrivateKey;
 use keyvault::ReleaseClient;
 use sidecar_http::{HttpsClient, Trust};
 use sidecar_kit::Flights;
@@ -17,62 +16,96 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::SkrError;
+use crate::allowed::Allowed;
 use crate::error::SharedError;
+use crate::identity::Identity;
+use crate::keyprovider::KeyDirectory;
+use crate::transfer::TransferKeys;
 use crate::wire::Release;
 
 /// Different releases at once, kept ones included.
 const LIMIT: usize = 256;
-const TRANSFER_KEY_BITS: usize = 2048;
 /// How long a released key outlives its flight: long enough for the mounts of one start.
 const KEEP: Duration = Duration::from_secs(60);
 
+/// What an [`Agent`] is told beside its attester and its trust.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Security context directory; without it, the only `/security-context-*`.
+    pub context_dir: Option<PathBuf>,
+    /// Where evidence and access tokens may be sent.
+    pub allowed: Allowed,
+    /// As whom to get the access tokens that callers do not bring.
+    pub identity: Option<Identity>,
+    /// The public keys for `WrapKey`.
+    pub key_directory: Option<KeyDirectory>,
+}
+
 /// Who may share a released key: same authority, vault, key, caller, and proof of access.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(crate) struct ReleaseId {
+struct ReleaseId {
     maa: Url,
     vault: Url,
     kid: String,
     caller: Option<u32>,
-    token: [u8; 32],
+    /// Digest of the caller's token; `None` for the agent's own identity.
+    token: Option<[u8; 32]>,
 }
 
-/// A released key as the JWK that callers get.
+/// A released key as callers get it.
 pub(crate) struct Released {
     pub(crate) jwk: Zeroizing<String>,
+    /// Its URL in the vault, with version.
+    pub(crate) kid: String,
 }
 
 /// Everything skr-agent can do, over one [`Attester`].
 pub struct Agent<A> {
     attester: A,
-    context_dir: Option<PathBuf>,
+    config: Config,
+    key_directory: Option<Arc<KeyDirectory>>,
     maa: MaaClient,
     vault: ReleaseClient,
+    transfer_keys: TransferKeys,
     flights: Flights<ReleaseId, Released, SharedError>,
 }
 
 impl<A> std::fmt::Debug for Agent<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Agent").finish_non_exhaustive()
+        f.debug_struct("Agent")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
 impl<A: Attester> Agent<A> {
-    /// An agent that reads `context_dir` (or finds the only `/security-context-*`), speaks over `https`, and believes
-    /// vault signatures that chain to `trust`. Released keys are dropped when `stopping` is cancelled.
+    /// An agent that speaks over `https` and believes vault signatures that chain to `trust`. Released keys are dropped
+    /// when `stopping` is cancelled.
     pub fn new(
         attester: A,
-        context_dir: Option<PathBuf>,
         https: HttpsClient,
         trust: Trust,
+        config: Config,
         stopping: CancellationToken,
     ) -> Self {
         Self {
             attester,
-            context_dir,
+            key_directory: config.key_directory.clone().map(Arc::new),
+            config,
             maa: MaaClient::new(https.clone()),
             vault: ReleaseClient::new(https, trust),
+            transfer_keys: TransferKeys::default(),
             flights: Flights::new(LIMIT, KEEP, stopping),
         }
+    }
+
+    /// Keeps one transfer key ready, so that a release does not wait for it; returns when `stopping` is cancelled.
+    pub async fn keep_transfer_key_ready(&self, stopping: &CancellationToken) {
+        self.transfer_keys.keep_one_ready(stopping).await;
+    }
+
+    pub(crate) const fn key_directory(&self) -> Option<&Arc<KeyDirectory>> {
+        self.key_directory.as_ref()
     }
 
     /// Whether evidence can be given at all: a report that fits the policy, the certificates and the endorsement.
@@ -91,7 +124,7 @@ impl<A: Attester> Agent<A> {
     /// No report, or one that does not fit.
     #[tracing::instrument(name = "evidence.collect", skip_all)]
     pub async fn evidence(&self, runtime: &RuntimeData) -> Result<Evidence, SkrError> {
-        let directory = locate_context(self.context_dir.as_deref(), Path::new("/"))?;
+        let directory = locate_context(self.config.context_dir.as_deref(), Path::new("/"))?;
         let context = SecurityContext::read(&directory).await;
         Ok(Evidence::collect(&self.attester, &context, runtime).await?)
     }
@@ -107,6 +140,7 @@ impl<A: Attester> Agent<A> {
         maa: &Url,
         runtime: &RuntimeData,
     ) -> Result<Verified<MaaToken>, SkrError> {
+        self.config.allowed.check_maa(maa)?;
         let evidence = self.evidence(runtime).await?;
         Ok(self.maa.attest(maa, &evidence, runtime).await?)
     }
@@ -117,12 +151,15 @@ impl<A: Attester> Agent<A> {
         release: Release,
         caller: Option<u32>,
     ) -> Result<Arc<Released>, SharedError> {
+        self.config.allowed.check_maa(&release.maa)?;
+        self.config.allowed.check_vault(&release.vault)?;
+        let token = release.access_token.as_deref();
         let id = ReleaseId {
             maa: release.maa.clone(),
             vault: release.vault.clone(),
             kid: release.kid.clone(),
             caller,
-            token: sha256(release.access_token.as_bytes()),
+            token: token.map(|token| sha256(token.as_bytes())),
         };
         let agent = Arc::clone(self);
         let start = || async move { Ok(agent.release_now(&release).await?) }.in_current_span();
@@ -137,7 +174,8 @@ impl<A: Attester> Agent<A> {
         fields(vault = release.vault.host_str(), kid = release.kid)
     )]
     async fn release_now(&self, release: &Release) -> Result<Released, SkrError> {
-        let transfer_key = transfer_key().await?;
+        let (access_token, transfer_key) =
+            tokio::try_join!(self.access_token(release), self.transfer_keys.take())?;
         let runtime = RuntimeData::of_transfer_key(&transfer_key.public_key());
         let token = self.token(&release.maa, &runtime).await?;
         let key = self
@@ -145,21 +183,32 @@ impl<A: Attester> Agent<A> {
             .release(
                 &release.vault,
                 &release.kid,
-                &release.access_token,
+                &access_token,
                 token.jwt(),
                 &transfer_key,
             )
             .await?;
         tracing::info!(version = key.version(), "key released");
-        Ok(Released { jwk: key.to_jwk() })
+        Ok(Released {
+            jwk: key.to_jwk(),
+            kid: key.kid().to_owned(),
+        })
     }
-}
 
-/// A key for one release. Finding its primes takes long enough to keep it off the event loop.
-async fn transfer_key() -> Result<PrivateKey, SkrError> {
-    let made = tokio::task::spawn_blocking(|| PrivateKey::generate(TRANSFER_KEY_BITS)).await;
-    match made {
-        Ok(key) => Ok(key?),
-        Err(_) => Err(attestation::AttestError::Stopping.into()),
+    /// The caller's token, or one of the agent's own identity, which goes to listed vaults only.
+    async fn access_token(&self, release: &Release) -> Result<Zeroizing<String>, SkrError> {
+        if let Some(token) = &release.access_token {
+            return Ok(token.clone());
+        }
+        let refuse = |reason| SkrError::NoToken {
+            vault: release.vault.to_string(),
+            reason,
+        };
+        let identity = self.config.identity.as_ref().ok_or_else(|| {
+            refuse("send one, or set --identity-client-id and --identity-tenant-id")
+        })?;
+        let kind = self.config.allowed.vault_kind(&release.vault);
+        let kind = kind.ok_or_else(|| refuse("list the vault and its kind with --allow-vault"))?;
+        identity.token(&release.vault, kind).await
     }
 }

@@ -4,8 +4,14 @@
 //! and bound into the report, so nothing between the vault and this process can read it.
 
 mod agent;
+mod allowed;
+mod environment;
 mod error;
+mod failure;
+mod identity;
+mod keyprovider;
 mod routes;
+mod transfer;
 mod wire;
 
 use std::path::PathBuf;
@@ -14,11 +20,15 @@ use std::sync::Arc;
 
 use attestation::Attester;
 use clap::Args as ClapArgs;
-use sidecar_http::{Coded, HttpsClient, chain};
+use sidecar_http::{Coded, HttpsClient, chain, services};
 use sidecar_kit::Process;
 
-pub use agent::Agent;
+pub use agent::{Agent, Config};
+pub use allowed::{Allowed, AllowedMaa, AllowedVault};
+pub use environment::{Environment, command_line};
 pub use error::SkrError;
+pub use identity::Identity;
+pub use keyprovider::KeyDirectory;
 pub use routes::routes;
 
 /// What skr-agent accepts beside the common arguments.
@@ -27,6 +37,38 @@ pub struct Args {
     /// Security context directory; without it, the only /security-context-* directory.
     #[arg(long, env = "UVM_SECURITY_CONTEXT_DIR", value_name = "DIRECTORY")]
     pub security_context_dir: Option<PathBuf>,
+    /// A MAA instance that callers may name; repeatable. Without it, any.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub allow_maa: Vec<AllowedMaa>,
+    /// A vault that callers may name, and which service it is; repeatable. Without it, any.
+    #[arg(long, value_name = "[KeyVault=|ManagedHsm=]HOST[:PORT]")]
+    pub allow_vault: Vec<AllowedVault>,
+    /// Client id to get access tokens with when a caller brings none; they go to vaults of --allow-vault only.
+    #[arg(long, value_name = "UUID", requires = "identity_tenant_id")]
+    pub identity_client_id: Option<String>,
+    /// Its tenant.
+    #[arg(long, value_name = "UUID", requires = "identity_client_id")]
+    pub identity_tenant_id: Option<String>,
+    /// Directory of the public keys that the key provider wraps with; without it, it wraps nothing.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub keyprovider_dir: Option<PathBuf>,
+    /// Make every transfer key only when it is needed.
+    #[arg(long, hide = true)]
+    pub no_transfer_key_pool: bool,
+}
+
+impl Args {
+    fn config(self, process: &Process) -> Config {
+        let identity = self.identity_client_id.zip(self.identity_tenant_id);
+        Config {
+            context_dir: self.security_context_dir,
+            allowed: Allowed::new(self.allow_vault, self.allow_maa),
+            identity: identity.map(|(client, tenant)| {
+                Identity::new(process.client(&services::IDENTITY), client, tenant)
+            }),
+            key_directory: self.keyprovider_dir.map(KeyDirectory::new),
+        }
+    }
 }
 
 /// Serves until the process stops. `/ready` opens once the attester has given a report that fits the security context.
@@ -39,13 +81,18 @@ pub async fn run<A: Attester>(
     process: Process,
 ) -> anyhow::Result<ExitCode> {
     let trust = process.common().trust()?;
+    let pool = !args.no_transfer_key_pool;
     let agent = Arc::new(Agent::new(
         attester,
-        args.security_context_dir,
         HttpsClient::new(&trust)?,
         trust,
+        args.config(&process),
         process.stopping(),
     ));
+    if pool {
+        let (agent, stopping) = (Arc::clone(&agent), process.stopping());
+        process.spawn(async move { agent.keep_transfer_key_ready(&stopping).await });
+    }
     let latch = process.latch("evidence");
     let checked = Arc::clone(&agent);
     let stopping = process.stopping();

@@ -18,7 +18,10 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match skr_agent::command_line(|cli: &mut Cli| (&mut cli.common, &mut cli.args)) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     let privileges = Privileges::none().snp_ioctls();
     run_process(services::SKR_AGENT, cli.common, privileges, |process| {
         skr_agent::run(cli.args, SnpDevice::new(), process)

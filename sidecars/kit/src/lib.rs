@@ -10,6 +10,7 @@ mod error;
 mod flights;
 mod harden;
 mod latch;
+mod log_file;
 mod process;
 mod run;
 mod telemetry;

@@ -12,19 +12,31 @@ use emulators::world::World;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use sidecar_http::Peer;
-use skr_agent::{Agent, routes};
+use skr_agent::{Agent, Config, routes};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use virtual_attester::VirtualAttester;
 
 pub(crate) fn agent(world: &World, group: &TempDir) -> Arc<Agent<VirtualAttester>> {
-    let dir = Some(group.path().to_owned());
+    agent_with(world, group, Config::default())
+}
+
+/// An agent told more than where its security context is.
+pub(crate) fn agent_with(
+    world: &World,
+    group: &TempDir,
+    config: Config,
+) -> Arc<Agent<VirtualAttester>> {
+    let context_dir = Some(group.path().to_owned());
     Arc::new(Agent::new(
-        VirtualAttester::new(dir.clone()),
-        dir,
+        VirtualAttester::new(context_dir.clone()),
         test_support::https(world).unwrap(),
         test_support::trust(world).unwrap(),
+        Config {
+            context_dir,
+            ..config
+        },
         CancellationToken::new(),
     ))
 }
