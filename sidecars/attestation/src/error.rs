@@ -14,11 +14,14 @@ pub enum AttestError {
         /// What is wrong.
         reason: String,
     },
-    /// This machine has no SNP guest device.
-    #[error("no SEV-SNP guest device: tried {paths}; this is not a confidential guest")]
+    /// No SNP guest device can be opened.
+    #[error(
+        "no SEV-SNP guest device can be opened, so this is no confidential guest, or its devices are not for this user: \
+         tried {tried}"
+    )]
     NoDevice {
-        /// The paths tried.
-        paths: String,
+        /// Every path tried and what became of it.
+        tried: String,
     },
     /// The device cannot be opened or refuses the request.
     #[error("{}: {step}", path.display())]
@@ -38,6 +41,28 @@ pub enum AttestError {
         path: PathBuf,
         /// The processor's own words.
         detail: String,
+    },
+    /// configfs-tsm answers for other hardware.
+    #[error("{}: the provider is {actual:?}, expected {expected:?}", path.display())]
+    TsmProvider {
+        /// The attribute file.
+        path: PathBuf,
+        /// The provider of SEV-SNP reports.
+        expected: &'static str,
+        /// What the kernel says.
+        actual: String,
+    },
+    /// Somebody else wrote into our request.
+    #[error(
+        "{}: generation {actual}, expected {expected}: another process writes into our requests", path.display()
+    )]
+    TsmRaced {
+        /// The attribute file.
+        path: PathBuf,
+        /// What our own writes count.
+        expected: u64,
+        /// What the kernel counted.
+        actual: String,
     },
     /// There is no security context directory.
     #[error("no security context directory: {reason}")]
@@ -187,6 +212,8 @@ impl Coded for AttestError {
             Self::Clock { .. } => "CR-SKR-0019",
             Self::Crypto(_) => "CR-SKR-0020",
             Self::Stopping => "CR-SKR-0021",
+            Self::TsmProvider { .. } => "CR-SKR-0040",
+            Self::TsmRaced { .. } => "CR-SKR-0041",
         }
     }
 
@@ -196,6 +223,8 @@ impl Coded for AttestError {
             | Self::NoDevice { .. }
             | Self::Device { .. }
             | Self::Firmware { .. }
+            | Self::TsmProvider { .. }
+            | Self::TsmRaced { .. }
             | Self::NoContext { .. }
             | Self::Artefact { .. }
             | Self::PolicyMismatch { .. }
