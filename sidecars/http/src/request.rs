@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -140,9 +140,18 @@ impl Request {
     }
 
     pub(crate) fn check(&self) -> Result<(), HttpsError> {
+        self.check_that(self.url.scheme() == "https", "the URL is not https")
+    }
+
+    pub(crate) fn check_origin(&self, allowed: &Url) -> Result<(), HttpsError> {
+        let same = self.url.origin() == allowed.origin();
+        self.check_that(same, "the URL is not the endpoint's")
+    }
+
+    fn check_that(&self, allowed: bool, otherwise: &str) -> Result<(), HttpsError> {
         let reason = match &self.invalid {
             Some(what) => format!("{what} is not valid"),
-            None if self.url.scheme() != "https" => "the URL is not https".to_owned(),
+            None if !allowed => otherwise.to_owned(),
             None => return Ok(()),
         };
         Err(HttpsError::Invalid {
@@ -164,6 +173,16 @@ pub struct Response {
 }
 
 impl Response {
+    /// How long the service asks to be left alone: seconds or a date (RFC 9110 section 10.2.3).
+    pub fn retry_after(&self) -> Option<Duration> {
+        let value = self.header("retry-after")?.trim();
+        if let Ok(seconds) = value.parse::<u64>() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let date = httpdate::parse_http_date(value).ok()?;
+        date.duration_since(SystemTime::now()).ok()
+    }
+
     /// Reads the body as JSON.
     ///
     /// # Errors
