@@ -77,7 +77,7 @@ struct Inner {
 #[derive(Debug)]
 enum Source {
     Context,
-    Remote(Remote),
+    Remote(Box<Remote>),
 }
 
 /// What certificates are for.
@@ -98,7 +98,7 @@ impl EndorsementStore {
             .sources
             .into_iter()
             .map(|source| {
-                Ok(Source::Remote(match source {
+                Ok(Source::Remote(Box::new(match source {
                     EndorsementSource::Context => return Ok(Source::Context),
                     EndorsementSource::Thim(endpoint) => Remote::Thim(PlainClient::new(endpoint)?),
                     EndorsementSource::AzureCache(cache) => {
@@ -107,7 +107,7 @@ impl EndorsementStore {
                     EndorsementSource::Kds(endpoint) => {
                         Remote::Kds(Kds::new(https.clone(), endpoint, timing))
                     }
-                }))
+                })))
             })
             .collect::<Result<_, AttestError>>()?;
         Ok(Self::of(sources, timing))
@@ -172,7 +172,9 @@ impl EndorsementStore {
         let inner = Arc::clone(&self.0);
         let fetch = move || async move {
             for source in &inner.sources {
-                if let Source::Remote(Remote::Kds(kds)) = source {
+                if let Source::Remote(remote) = source
+                    && let Remote::Kds(kds) = remote.as_ref()
+                {
                     return kds.crl(product).await.map_err(|one| vec![one].into());
                 }
             }
