@@ -1,4 +1,4 @@
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::{Bytes, BytesMut};
@@ -212,7 +212,7 @@ impl HttpsClient {
     }
 
     /// Sends until there is an answer that repeating cannot improve: at most four tries within the request's budget, with
-    /// growing jittered pauses, honouring `Retry-After`. Only for requests that may be repeated.
+    /// growing jittered pauses, honouring `Retry-After` as far as the budget goes. Only for requests that may be repeated.
     ///
     /// # Errors
     /// The last try's. A last answer of 408, 429 or 5xx is returned as the answer it is.
@@ -231,15 +231,16 @@ impl HttpsClient {
                 .min(end.saturating_duration_since(Instant::now()));
             let outcome = self.send(&attempt).await;
             let asked = match &outcome {
-                Ok(response) if transient(response.status) => retry_after(response),
+                Ok(response) if transient(response.status) => response.retry_after(),
                 Err(error) if error.fault() == (Fault::Upstream { retry: true }) => None,
                 _ => return outcome,
             };
             let Some(pause) = pauses.next() else {
                 return outcome;
             };
-            let pause = asked.unwrap_or(pause).max(pause);
-            if Instant::now() + pause >= end {
+            // A service that asks for more patience than the budget has is not asked again.
+            let pause = asked.unwrap_or_default().max(pause);
+            if pause >= end.saturating_duration_since(Instant::now()) {
                 return outcome;
             }
             tracing::debug!(hop = request.hop, ?pause, "trying again");
@@ -250,13 +251,4 @@ impl HttpsClient {
 
 fn transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
-}
-
-fn retry_after(response: &Response) -> Option<Duration> {
-    let value = response.headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    if let Ok(seconds) = value.trim().parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    date.duration_since(SystemTime::now()).ok()
 }
