@@ -172,7 +172,7 @@ impl HttpsClient {
     }
 
     /// Sends until there is an answer that repeating cannot improve: at most four tries within the request's budget, with
-    /// growing jittered pauses, honouring `Retry-After`. Only for requests that may be repeated.
+    /// growing jittered pauses, honouring `Retry-After` as far as the budget goes. Only for requests that may be repeated.
     ///
     /// # Errors
     /// The last try's. A last answer of 408, 429 or 5xx is returned as the answer it is.
@@ -255,8 +255,9 @@ pub(crate) async fn retrying(
         let Some(pause) = pauses.next() else {
             return outcome;
         };
-        let pause = asked.unwrap_or(pause).max(pause);
-        if Instant::now() + pause >= end {
+        // A service that asks for more patience than the budget has is not asked again.
+        let pause = asked.unwrap_or_default().max(pause);
+        if pause >= end.saturating_duration_since(Instant::now()) {
             return outcome;
         }
         tracing::debug!(hop = request.hop, ?pause, "trying again");

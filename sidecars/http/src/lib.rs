@@ -5,6 +5,7 @@
 //! ([`HttpsClient`]); plain HTTP only towards a [`PlainEndpoint`]. Errors carry a stable code and a verdict on who must
 //! act ([`Coded`], [`Fault`]), from which the HTTP status and the retry decision follow.
 
+mod api_version;
 mod call;
 mod fault;
 mod https;
@@ -20,6 +21,7 @@ mod unix;
 mod watch;
 mod wire;
 
+pub use api_version::{ApiVersion, BadApiVersion};
 pub use call::{CallError, UnixReply};
 pub use fault::{Coded, Fault};
 pub use https::{HttpsClient, HttpsError};
