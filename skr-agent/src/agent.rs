@@ -1,10 +1,10 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use attestation::{
-    Attester, Evidence, MaaClient, MaaToken, Report, RuntimeData, SecurityContext, Verified,
-    locate_context,
+    Attester, ContextPlace, EndorsementStore, Evidence, MaaClient, MaaToken, Report, RuntimeData,
+    SecurityContext, Verified,
 };
 use cleanroom_crypto::digest::sha256;
 use keyvault::ReleaseClient;
@@ -29,10 +29,12 @@ const LIMIT: usize = 256;
 const KEEP: Duration = Duration::from_secs(60);
 
 /// What an [`Agent`] is told beside its attester and its trust.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Config {
-    /// Security context directory; without it, the only `/security-context-*`.
-    pub context_dir: Option<PathBuf>,
+    /// Where the security context is.
+    pub context: ContextPlace,
+    /// Where the processor's certificates come from.
+    pub endorsements: EndorsementStore,
     /// Where evidence and access tokens may be sent.
     pub allowed: Allowed,
     /// As whom to get the access tokens that callers do not bring.
@@ -68,6 +70,22 @@ pub struct Agent<A> {
     vault: ReleaseClient,
     transfer_keys: TransferKeys,
     flights: Flights<ReleaseId, Released, SharedError>,
+}
+
+impl Config {
+    /// The security context in `directory` and what is in it; any endpoint, no identity, no wrapping keys.
+    pub fn for_directory(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            context: ContextPlace {
+                directory: Some(directory.into()),
+                ..ContextPlace::default()
+            },
+            endorsements: EndorsementStore::context_only(),
+            allowed: Allowed::any(),
+            identity: None,
+            key_directory: None,
+        }
+    }
 }
 
 impl<A> std::fmt::Debug for Agent<A> {
@@ -124,9 +142,9 @@ impl<A: Attester> Agent<A> {
     /// No report, or one that does not fit.
     #[tracing::instrument(name = "evidence.collect", skip_all)]
     pub async fn evidence(&self, runtime: &RuntimeData) -> Result<Evidence, SkrError> {
-        let directory = locate_context(self.config.context_dir.as_deref(), Path::new("/"))?;
-        let context = SecurityContext::read(&directory).await;
-        Ok(Evidence::collect(&self.attester, &context, runtime).await?)
+        let context = SecurityContext::find(&self.config.context).await;
+        let store = &self.config.endorsements;
+        Ok(Evidence::collect(&self.attester, &context, store, runtime).await?)
     }
 
     pub(crate) async fn report(&self, runtime: &RuntimeData) -> Result<Report, SkrError> {

@@ -55,6 +55,11 @@ pub struct Allowed {
 }
 
 impl Allowed {
+    /// Any endpoint.
+    pub const fn any() -> Self {
+        Self::new(Vec::new(), Vec::new())
+    }
+
     /// These vaults and MAA instances.
     pub const fn new(vaults: Vec<AllowedVault>, maas: Vec<AllowedMaa>) -> Self {
         Self { vaults, maas }

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use attestation::CertCache;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::error::ErrorKind;
@@ -69,6 +70,7 @@ pub struct Environment {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct SideCarArgs {
+    certcache: CertCache,
     identity: IdentityArgs,
 }
 
@@ -116,6 +118,7 @@ impl Environment {
         {
             common.log_level = level;
         }
+        args.certcache = self.side_car.certcache;
         let named = Some(self.side_car.identity.client_id).filter(|client| !client.is_empty());
         let client = named.or(self.client_id);
         args.identity_client_id = args.identity_client_id.take().or(client);
@@ -209,6 +212,7 @@ mod tests {
         assert_eq!(cli.common.tcp, Some("127.0.0.1:8284".parse().unwrap()));
         assert_eq!(cli.common.log_level, Level::WARN);
         assert_eq!(cli.common.log_file, Some("/log/skr.log".into()));
+        assert_eq!(cli.args.certcache.endpoint_type, "LocalTHIM");
         assert_eq!(cli.args.identity_client_id.as_deref(), Some("c1"));
         assert_eq!(cli.args.identity_tenant_id.as_deref(), Some("t"));
     }

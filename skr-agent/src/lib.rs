@@ -18,7 +18,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use attestation::Attester;
+use attestation::{
+    AttestError, Attester, CertCache, ContextPlace, ContextVariables, EndorsementConfig,
+    EndorsementStore,
+};
 use clap::Args as ClapArgs;
 use sidecar_http::{Coded, HttpsClient, chain, services};
 use sidecar_kit::Process;
@@ -37,6 +40,18 @@ pub struct Args {
     /// Security context directory; without it, the only /security-context-* directory.
     #[arg(long, env = "UVM_SECURITY_CONTEXT_DIR", value_name = "DIRECTORY")]
     pub security_context_dir: Option<PathBuf>,
+    /// The policy, before there was a directory.
+    #[arg(long, env = "UVM_SECURITY_POLICY", hide = true)]
+    pub uvm_security_policy: Option<String>,
+    /// The utility VM's endorsement, before there was a directory.
+    #[arg(long, env = "UVM_REFERENCE_INFO", hide = true)]
+    pub uvm_reference_info: Option<String>,
+    /// The host's certificates, before there was a directory.
+    #[arg(long, env = "UVM_HOST_AMD_CERTIFICATE", hide = true)]
+    pub uvm_host_amd_certificate: Option<String>,
+    /// Upstream's `certcache`: which service has certificates that the security context lacks.
+    #[arg(skip)]
+    pub certcache: CertCache,
     /// A MAA instance that callers may name; repeatable. Without it, any.
     #[arg(long, value_name = "HOST[:PORT]")]
     pub allow_maa: Vec<AllowedMaa>,
@@ -58,16 +73,26 @@ pub struct Args {
 }
 
 impl Args {
-    fn config(self, process: &Process) -> Config {
+    fn config(self, process: &Process, https: &HttpsClient) -> Result<Config, AttestError> {
+        let sources = EndorsementConfig::of_certcache(&self.certcache)?;
         let identity = self.identity_client_id.zip(self.identity_tenant_id);
-        Config {
-            context_dir: self.security_context_dir,
+        Ok(Config {
+            context: ContextPlace {
+                directory: self.security_context_dir,
+                variables: ContextVariables {
+                    security_policy: self.uvm_security_policy,
+                    reference_info: self.uvm_reference_info,
+                    host_amd_certificate: self.uvm_host_amd_certificate,
+                },
+                ..ContextPlace::default()
+            },
+            endorsements: EndorsementStore::new(sources, https.clone())?,
             allowed: Allowed::new(self.allow_vault, self.allow_maa),
             identity: identity.map(|(client, tenant)| {
                 Identity::new(process.client(&services::IDENTITY), client, tenant)
             }),
             key_directory: self.keyprovider_dir.map(KeyDirectory::new),
-        }
+        })
     }
 }
 
@@ -82,11 +107,13 @@ pub async fn run<A: Attester>(
 ) -> anyhow::Result<ExitCode> {
     let trust = process.common().trust()?;
     let pool = !args.no_transfer_key_pool;
+    let https = HttpsClient::new(&trust)?;
+    let config = args.config(&process, &https)?;
     let agent = Arc::new(Agent::new(
         attester,
-        HttpsClient::new(&trust)?,
+        https,
         trust,
-        args.config(&process),
+        config,
         process.stopping(),
     ));
     if pool {

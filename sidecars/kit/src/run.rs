@@ -121,9 +121,9 @@ where
     }
 }
 
-/// Ends a process that has no subscriber yet.
+/// The exit code of a process that ends before it has a subscriber, after the reason was written to stderr.
 #[expect(clippy::print_stderr, reason = "there is no subscriber yet")]
-fn refuse(code: u8, error: &(dyn std::error::Error + 'static)) -> ExitCode {
+pub fn refuse(code: u8, error: &(dyn std::error::Error + 'static)) -> ExitCode {
     eprintln!("{}", sidecar_http::chain(error));
     ExitCode::from(code)
 }

@@ -41,12 +41,14 @@ where
     Ok(answer.await?.into_inner())
 }
 
+/// There is no security context.
+fn nothing() -> Config {
+    Config::for_directory("/nowhere")
+}
+
 fn context() -> (tempfile::TempDir, Config) {
     let dir = tempfile::tempdir().unwrap();
-    let config = Config {
-        context_dir: Some(dir.path().to_owned()),
-        ..Config::default()
-    };
+    let config = Config::for_directory(dir.path());
     (dir, config)
 }
 
@@ -95,7 +97,7 @@ async fn a_key_of_the_directory_wraps_and_any_other_is_an_internal_error_as_upst
     std::fs::write(dir.path().join("app-info.json"), info.to_string()).unwrap();
     let config = Config {
         key_directory: Some(KeyDirectory::new(dir.path().to_owned())),
-        ..Config::default()
+        ..nothing()
     };
     let ask = |config: Config, agent: &str| {
         let input = json!({"op": "keywrap", "keywrapparams": {
@@ -118,7 +120,7 @@ async fn a_key_of_the_directory_wraps_and_any_other_is_an_internal_error_as_upst
     let clear = key.decrypt_oaep(OaepHash::Sha256, &wrapped).unwrap();
     assert_eq!(*clear, b"layer key");
 
-    for (config, agent) in [(config, "skr:../app"), (Config::default(), "skr:app")] {
+    for (config, agent) in [(config, "skr:../app"), (nothing(), "skr:app")] {
         let error = ask(config, agent).await.err().unwrap();
         assert_eq!(error.code(), Code::Internal, "{error}");
         assert!(error.message().contains("CR-SKR-0084"), "{error}");
@@ -132,7 +134,7 @@ async fn a_process_of_the_group_gets_nothing_and_other_content_is_not_read() {
             .header(CONTENT_TYPE, content)
             .body(axum::body::Body::from(vec![0; 5]))
             .unwrap();
-        let answer = router(Config::default(), peer).oneshot(request).await;
+        let answer = router(nothing(), peer).oneshot(request).await;
         answer.unwrap().status()
     };
     for uid in [0, services::APPLICATION_UID, services::SECRETS.uid] {
@@ -152,7 +154,7 @@ async fn an_annotation_asks_for_a_release_and_only_of_allowed_vaults() {
     let allowed = crate::Allowed::new(vec!["litware.vault.azure.net".parse().unwrap()], Vec::new());
     let config = Config {
         allowed,
-        ..Config::default()
+        ..nothing()
     };
     let ask = |vault: &str| {
         let annotation = json!({"kid": "app", "wrapped_data": "", "kms_endpoint": vault, "attester_endpoint": "m.example"});

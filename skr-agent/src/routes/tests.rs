@@ -27,10 +27,7 @@ impl Attester for Replay {
 async fn ask<A: Attester>(attester: A, uid: u32, path: &str, body: Value) -> (StatusCode, Value) {
     install_crypto_provider();
     let dir = tempfile::tempdir().unwrap();
-    let config = Config {
-        context_dir: Some(dir.path().to_owned()),
-        ..Config::default()
-    };
+    let config = Config::for_directory(dir.path());
     let agent = Agent::new(
         attester,
         HttpsClient::new(&Trust::web()).unwrap(),

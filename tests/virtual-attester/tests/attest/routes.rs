@@ -19,7 +19,7 @@ use tower::ServiceExt;
 use virtual_attester::VirtualAttester;
 
 pub(crate) fn agent(world: &World, group: &TempDir) -> Arc<Agent<VirtualAttester>> {
-    agent_with(world, group, Config::default())
+    agent_with(world, group, Config::for_directory(group.path()))
 }
 
 /// An agent told more than where its security context is.
@@ -28,15 +28,11 @@ pub(crate) fn agent_with(
     group: &TempDir,
     config: Config,
 ) -> Arc<Agent<VirtualAttester>> {
-    let context_dir = Some(group.path().to_owned());
     Arc::new(Agent::new(
-        VirtualAttester::new(context_dir.clone()),
+        VirtualAttester::new(Some(group.path().to_owned())),
         test_support::https(world).unwrap(),
         test_support::trust(world).unwrap(),
-        Config {
-            context_dir,
-            ..config
-        },
+        config,
         CancellationToken::new(),
     ))
 }
