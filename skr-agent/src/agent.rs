@@ -3,12 +3,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use attestation::{
-    Attester, ContextPlace, EndorsementStore, Evidence, MaaClient, MaaToken, Report, RuntimeData,
-    SecurityContext, Verified,
+    AttestError, Attester, ContextPlace, EndorsementStore, Evidence, MaaClient, MaaToken, Report,
+    RuntimeData, SecurityContext, TokenCache, Verified,
 };
 use cleanroom_crypto::digest::sha256;
 use keyvault::ReleaseClient;
-use sidecar_http::{HttpsClient, Trust};
+use sidecar_http::{ApiVersion, HttpsClient, Trust};
 use sidecar_kit::Flights;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -28,6 +28,9 @@ const LIMIT: usize = 256;
 /// How long a released key outlives its flight: long enough for the mounts of one start.
 const KEEP: Duration = Duration::from_secs(60);
 
+/// Tokens kept for callers of `/attest/maa`.
+const TOKENS: u64 = 64;
+
 /// What an [`Agent`] is told beside its attester and its trust.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -35,6 +38,10 @@ pub struct Config {
     pub context: ContextPlace,
     /// Where the processor's certificates come from.
     pub endorsements: EndorsementStore,
+    /// Under which api-version MAA is asked, if not under the client's own.
+    pub maa_api_version: Option<ApiVersion>,
+    /// As whom MAA is asked.
+    pub maa_user_agent: Option<String>,
     /// Where evidence and access tokens may be sent.
     pub allowed: Allowed,
     /// As whom to get the access tokens that callers do not bring.
@@ -67,6 +74,7 @@ pub struct Agent<A> {
     config: Config,
     key_directory: Option<Arc<KeyDirectory>>,
     maa: MaaClient,
+    tokens: TokenCache,
     vault: ReleaseClient,
     transfer_keys: TransferKeys,
     flights: Flights<ReleaseId, Released, SharedError>,
@@ -81,6 +89,8 @@ impl Config {
                 ..ContextPlace::default()
             },
             endorsements: EndorsementStore::context_only(),
+            maa_api_version: None,
+            maa_user_agent: None,
             allowed: Allowed::any(),
             identity: None,
             key_directory: None,
@@ -106,11 +116,19 @@ impl<A: Attester> Agent<A> {
         config: Config,
         stopping: CancellationToken,
     ) -> Self {
+        let mut maa = MaaClient::new(https.clone());
+        if let Some(version) = &config.maa_api_version {
+            maa = maa.with_api_version(version.clone());
+        }
+        if let Some(name) = &config.maa_user_agent {
+            maa = maa.with_user_agent(name);
+        }
         Self {
             attester,
             key_directory: config.key_directory.clone().map(Arc::new),
             config,
-            maa: MaaClient::new(https.clone()),
+            maa,
+            tokens: TokenCache::new(TOKENS),
             vault: ReleaseClient::new(https, trust),
             transfer_keys: TransferKeys::default(),
             flights: Flights::new(LIMIT, KEEP, stopping),
@@ -126,25 +144,29 @@ impl<A: Attester> Agent<A> {
         self.key_directory.as_ref()
     }
 
-    /// Whether evidence can be given at all: a report that fits the policy, the certificates and the endorsement.
-    ///
-    /// # Errors
-    /// What is missing or does not fit.
-    #[tracing::instrument(name = "evidence.self_check", skip_all)]
-    pub async fn self_check(&self) -> Result<(), SkrError> {
-        self.evidence(&RuntimeData::new(*b"self-check")).await?;
+    /// The security context as it is now: the host's certificates change with its firmware.
+    pub(crate) async fn context(&self) -> SecurityContext {
+        SecurityContext::find(&self.config.context).await
+    }
+
+    pub(crate) async fn endorsements(
+        &self,
+        report: &Report,
+        context: &SecurityContext,
+    ) -> Result<(), SkrError> {
+        self.config.endorsements.find(report, context).await?;
         Ok(())
     }
 
-    /// Evidence bound to `runtime`. The context is read anew, because the host's certificates change with its firmware.
+    /// Evidence bound to `runtime`.
     ///
     /// # Errors
     /// No report, or one that does not fit.
     #[tracing::instrument(name = "evidence.collect", skip_all)]
-    pub async fn evidence(&self, runtime: &RuntimeData) -> Result<Evidence, SkrError> {
-        let context = SecurityContext::find(&self.config.context).await;
+    pub async fn evidence(&self, runtime: &RuntimeData) -> Result<Evidence, AttestError> {
+        let context = self.context().await;
         let store = &self.config.endorsements;
-        Ok(Evidence::collect(&self.attester, &context, store, runtime).await?)
+        Evidence::collect(&self.attester, &context, store, runtime).await
     }
 
     pub(crate) async fn report(&self, runtime: &RuntimeData) -> Result<Report, SkrError> {
@@ -153,14 +175,28 @@ impl<A: Attester> Agent<A> {
         Ok(report)
     }
 
+    /// A token over runtime data that the caller chose: the one that is kept, or a new one.
     pub(crate) async fn token(
         &self,
         maa: &Url,
         runtime: &RuntimeData,
-    ) -> Result<Verified<MaaToken>, SkrError> {
+    ) -> Result<Arc<Verified<MaaToken>>, SkrError> {
         self.config.allowed.check_maa(maa)?;
+        let fetch = || self.fresh_token(maa, runtime);
+        match self.tokens.get(maa, runtime, fetch()).await {
+            // Dropped while it was asked for: it is as good as not there.
+            Err(AttestError::Forgotten) => Ok(self.tokens.get(maa, runtime, fetch()).await?),
+            outcome => Ok(outcome?),
+        }
+    }
+
+    async fn fresh_token(
+        &self,
+        maa: &Url,
+        runtime: &RuntimeData,
+    ) -> Result<Verified<MaaToken>, AttestError> {
         let evidence = self.evidence(runtime).await?;
-        Ok(self.maa.attest(maa, &evidence, runtime).await?)
+        self.maa.attest(maa, &evidence, runtime).await
     }
 
     /// Has a key released, or joins a release of the same key for the same caller.
@@ -195,7 +231,8 @@ impl<A: Attester> Agent<A> {
         let (access_token, transfer_key) =
             tokio::try_join!(self.access_token(release), self.transfer_keys.take())?;
         let runtime = RuntimeData::of_transfer_key(&transfer_key.public_key());
-        let token = self.token(&release.maa, &runtime).await?;
+        // A transfer key is used once, and so is the token that names it.
+        let token = self.fresh_token(&release.maa, &runtime).await?;
         let key = self
             .vault
             .release(

@@ -24,6 +24,7 @@ const LOG_FILE: &str = "LogFile";
 const SERVER_TYPE: &str = "ServerType";
 const CLIENT: &str = "AZURE_CLIENT_ID";
 const TENANT: &str = "AZURE_TENANT_ID";
+const NAME_CAP: usize = 256;
 /// Larger than any honest value.
 const CAP: usize = 64 << 10;
 
@@ -72,12 +73,19 @@ pub struct Environment {
 struct SideCarArgs {
     certcache: CertCache,
     identity: IdentityArgs,
+    maaconfig: MaaConfig,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct IdentityArgs {
     client_id: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct MaaConfig {
+    user_agent: String,
 }
 
 impl Environment {
@@ -119,6 +127,8 @@ impl Environment {
             common.log_level = level;
         }
         args.certcache = self.side_car.certcache;
+        let name = self.side_car.maaconfig.user_agent;
+        args.maa_user_agent = Some(name).filter(|name| !name.is_empty());
         let named = Some(self.side_car.identity.client_id).filter(|client| !client.is_empty());
         let client = named.or(self.client_id);
         args.identity_client_id = args.identity_client_id.take().or(client);
@@ -130,7 +140,14 @@ fn side_car(text: String) -> Result<SideCarArgs, SkrError> {
     let json = STANDARD
         .decode(text.trim())
         .map_err(|_| bad(ARGS, "not base64"))?;
-    serde_json::from_slice(&json).map_err(|error| bad(ARGS, format!("not the JSON: {error}")))
+    let read: SideCarArgs = serde_json::from_slice(&json)
+        .map_err(|error| bad(ARGS, format!("not the JSON: {error}")))?;
+    let name = &read.maaconfig.user_agent;
+    if name.len() > NAME_CAP || !name.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+        let expected = format!("at most {NAME_CAP} printable ASCII characters");
+        return Err(bad(ARGS, format!("maaconfig.user_agent: {expected}")));
+    }
+    Ok(read)
 }
 
 /// Loopback only, as upstream does it.
@@ -197,7 +214,7 @@ mod tests {
     #[test]
     fn upstreams_variables_say_what_they_say_there() {
         let side_car = STANDARD.encode(
-            r#"{"certcache":{"endpoint_type":"LocalTHIM"},"identity":{"client_id":"c1"},"new":1}"#,
+            r#"{"certcache":{"endpoint_type":"LocalTHIM"},"identity":{"client_id":"c1"},"maaconfig":{"user_agent":"litware"},"new":1}"#,
         );
         let set = [
             (ARGS, side_car.as_str()),
@@ -212,6 +229,7 @@ mod tests {
         assert_eq!(cli.common.tcp, Some("127.0.0.1:8284".parse().unwrap()));
         assert_eq!(cli.common.log_level, Level::WARN);
         assert_eq!(cli.common.log_file, Some("/log/skr.log".into()));
+        assert_eq!(cli.args.maa_user_agent.as_deref(), Some("litware"));
         assert_eq!(cli.args.certcache.endpoint_type, "LocalTHIM");
         assert_eq!(cli.args.identity_client_id.as_deref(), Some("c1"));
         assert_eq!(cli.args.identity_tenant_id.as_deref(), Some("t"));
@@ -236,11 +254,13 @@ mod tests {
 
     #[test]
     fn a_variable_that_cannot_be_used_is_named() {
+        let name = STANDARD.encode("{\"maaconfig\":{\"user_agent\":\"a\\nb\"}}");
         let long = "A".repeat(CAP + 1);
         for (name, value) in [
             (ARGS, "%"),
             (ARGS, "AAAA"),
             (ARGS, &long),
+            (ARGS, &name),
             (PORT, "0"),
             (PORT, "65536"),
             (PORT, "0.0.0.0:80"),

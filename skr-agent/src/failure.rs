@@ -25,6 +25,8 @@ pub(crate) struct Failure {
     code: String,
     upstream_status: Option<u16>,
     retryable: bool,
+    #[serde(skip)]
+    wait: Duration,
 }
 
 #[derive(Debug, Serialize)]
@@ -55,16 +57,17 @@ impl Failure {
             code,
             upstream_status: upstream_status(error).map(|status| status.as_u16()),
             retryable: retryable(error),
+            wait: asked_wait(error).unwrap_or(WAIT),
         }
     }
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let (status, retryable) = (self.status, self.retryable);
+        let (status, retryable, wait) = (self.status, self.retryable, self.wait);
         let mut response = (status, Json(self)).into_response();
         if retryable {
-            let wait = HeaderValue::from(WAIT.as_secs());
+            let wait = HeaderValue::from(wait.as_secs());
             response.headers_mut().insert(RETRY_AFTER, wait);
         }
         response
@@ -77,9 +80,12 @@ pub(crate) fn retryable(error: &SkrError) -> bool {
 }
 
 /// The status that MAA or the vault answered with, where one of them refused.
-pub(crate) const fn upstream_status(error: &SkrError) -> Option<StatusCode> {
+pub(crate) fn upstream_status(error: &SkrError) -> Option<StatusCode> {
     match error {
-        SkrError::Attest(AttestError::MaaRefused { status, .. }) => Some(*status),
+        SkrError::Attest(error) => match error.cause() {
+            AttestError::MaaRefused { status, .. } => Some(*status),
+            _ => None,
+        },
         SkrError::KeyVault(error) => match error {
             KeyVaultError::Unauthorized { .. } => Some(StatusCode::UNAUTHORIZED),
             KeyVaultError::Forbidden { .. } => Some(StatusCode::FORBIDDEN),
@@ -94,10 +100,25 @@ pub(crate) const fn upstream_status(error: &SkrError) -> Option<StatusCode> {
 }
 
 /// Whether a service gave no answer in time.
-pub(crate) const fn timed_out(error: &SkrError) -> bool {
-    matches!(
-        error,
-        SkrError::Attest(AttestError::Https(HttpsError::Deadline { .. }))
-            | SkrError::KeyVault(KeyVaultError::Https(HttpsError::Deadline { .. }))
-    )
+pub(crate) fn timed_out(error: &SkrError) -> bool {
+    let deadline = |error: &HttpsError| matches!(error, HttpsError::Deadline { .. });
+    match error {
+        SkrError::Attest(error) => match error.cause() {
+            AttestError::Https(error) => deadline(error),
+            _ => false,
+        },
+        SkrError::KeyVault(KeyVaultError::Https(error)) => deadline(error),
+        _ => false,
+    }
+}
+
+/// How long the service that failed asks to be left alone.
+fn asked_wait(error: &SkrError) -> Option<Duration> {
+    match error {
+        SkrError::Attest(error) => match error.cause() {
+            AttestError::MaaRefused { retry_after, .. } => *retry_after,
+            _ => None,
+        },
+        _ => None,
+    }
 }

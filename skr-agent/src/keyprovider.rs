@@ -176,7 +176,10 @@ async fn get_attestation_data<A: Attester>(
 ) -> Result<AttestationDataOutput, Status> {
     let refuse = |error: SkrError| status(&error, Code::Internal);
     let runtime = runtime_data(&question.b64_runtime_data_string).map_err(refuse)?;
-    let evidence = agent.evidence(&runtime).await.map_err(refuse)?;
+    let evidence = agent
+        .evidence(&runtime)
+        .await
+        .map_err(|error| refuse(error.into()))?;
     let answer = CombinedAnswer::from(evidence);
     Ok(AttestationDataOutput {
         endorsed_tcb: answer.endorsed_tcb,
@@ -199,10 +202,13 @@ async fn say_hello<A: Attester>(
 /// Upstream's status codes: what the caller got wrong, a machine without evidence, and `otherwise` for the rest; only what
 /// may succeed later is told apart from them, as `UNAVAILABLE`. The stable code goes along in the metadata.
 fn status(error: &SkrError, otherwise: Code) -> Status {
-    let without_evidence = matches!(
-        error,
-        SkrError::Attest(AttestError::NoDevice { .. } | AttestError::NoContext { .. })
-    );
+    let without_evidence = match error {
+        SkrError::Attest(error) => matches!(
+            error.cause(),
+            AttestError::NoDevice { .. } | AttestError::NoContext { .. }
+        ),
+        _ => false,
+    };
     let code = match error.fault() {
         _ if without_evidence => Code::FailedPrecondition,
         Fault::Upstream { retry: true } => Code::Unavailable,

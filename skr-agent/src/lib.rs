@@ -10,6 +10,7 @@ mod error;
 mod failure;
 mod identity;
 mod keyprovider;
+mod readiness;
 mod routes;
 mod transfer;
 mod wire;
@@ -23,7 +24,7 @@ use attestation::{
     EndorsementStore,
 };
 use clap::Args as ClapArgs;
-use sidecar_http::{Coded, HttpsClient, chain, services};
+use sidecar_http::{ApiVersion, HttpsClient, services};
 use sidecar_kit::Process;
 
 pub use agent::{Agent, Config};
@@ -32,7 +33,10 @@ pub use environment::{Environment, command_line};
 pub use error::SkrError;
 pub use identity::Identity;
 pub use keyprovider::KeyDirectory;
+pub use readiness::SelfCheck;
 pub use routes::routes;
+
+use readiness::{Latches, watch};
 
 /// What skr-agent accepts beside the common arguments.
 #[derive(ClapArgs, Clone, Debug, Default)]
@@ -58,6 +62,12 @@ pub struct Args {
     /// A vault that callers may name, and which service it is; repeatable. Without it, any.
     #[arg(long, value_name = "[KeyVault=|ManagedHsm=]HOST[:PORT]")]
     pub allow_vault: Vec<AllowedVault>,
+    /// Under which api-version MAA is asked; without it, 2022-08-01.
+    #[arg(long, value_name = "VERSION")]
+    pub maa_api_version: Option<ApiVersion>,
+    /// As whom MAA is asked: `maaconfig.user_agent` of upstream's configuration.
+    #[arg(skip)]
+    pub maa_user_agent: Option<String>,
     /// Client id to get access tokens with when a caller brings none; they go to vaults of --allow-vault only.
     #[arg(long, value_name = "UUID", requires = "identity_tenant_id")]
     pub identity_client_id: Option<String>,
@@ -87,6 +97,8 @@ impl Args {
                 ..ContextPlace::default()
             },
             endorsements: EndorsementStore::new(sources, https.clone())?,
+            maa_api_version: self.maa_api_version,
+            maa_user_agent: self.maa_user_agent,
             allowed: Allowed::new(self.allow_vault, self.allow_maa),
             identity: identity.map(|(client, tenant)| {
                 Identity::new(process.client(&services::IDENTITY), client, tenant)
@@ -96,7 +108,8 @@ impl Args {
     }
 }
 
-/// Serves until the process stops. `/ready` opens once the attester has given a report that fits the security context.
+/// Serves until the process stops. `/ready` opens once the device, the security context, the processor's
+/// certificates and the verification of all of them are good.
 ///
 /// # Errors
 /// The trusted roots are unusable, or the socket cannot be bound.
@@ -120,24 +133,12 @@ pub async fn run<A: Attester>(
         let (agent, stopping) = (Arc::clone(&agent), process.stopping());
         process.spawn(async move { agent.keep_transfer_key_ready(&stopping).await });
     }
-    let latch = process.latch("evidence");
-    let checked = Arc::clone(&agent);
-    let stopping = process.stopping();
+    let latches = Latches::new(&process);
+    let (checked, stopping) = (Arc::clone(&agent), process.stopping());
     process.spawn(async move {
-        let outcome = tokio::select! {
-            outcome = checked.self_check() => outcome,
-            () = stopping.cancelled() => return,
-        };
-        match outcome {
-            Ok(()) => latch.open(),
-            // The latch stays closed; every request tells its caller the same reason.
-            Err(error) => {
-                tracing::error!(
-                    code = error.code(),
-                    error = chain(&error),
-                    "no usable evidence"
-                );
-            }
+        tokio::select! {
+            () = watch(checked, latches) => {}
+            () = stopping.cancelled() => {}
         }
     });
     process.serve(routes(agent)).await?;

@@ -67,7 +67,8 @@ async fn release<A: Attester>(State(agent): Shared<A>, peer: Peer, body: Body) -
 async fn combined<A: Attester>(State(agent): Shared<A>, peer: Peer, body: Body) -> Response {
     answer(peer, async {
         let runtime = read::<AttestRequest>(&whole(body)?)?.runtime()?;
-        Ok(CombinedAnswer::from(agent.evidence(&runtime).await?))
+        let evidence = agent.evidence(&runtime).await.map_err(SkrError::from)?;
+        Ok(CombinedAnswer::from(evidence))
     })
     .await
 }
