@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use attestation::{
-    Attester, Evidence, MaaClient, MaaToken, Report, RuntimeData, SecurityContext, Verified,
-    locate_context,
+    Attester, EndorsementStore, Evidence, MaaClient, MaaToken, Report, RuntimeData,
+    SecurityContext, Verified, locate_context,
 };
 use cleanroom_crypto::digest::sha256;
 use cleanroom_crypto::rsa::PrivateKey;
@@ -43,6 +43,7 @@ pub(crate) struct Released {
 pub struct Agent<A> {
     attester: A,
     context_dir: Option<PathBuf>,
+    endorsements: EndorsementStore,
     maa: MaaClient,
     vault: ReleaseClient,
     flights: Flights<ReleaseId, Released, SharedError>,
@@ -67,6 +68,7 @@ impl<A: Attester> Agent<A> {
         Self {
             attester,
             context_dir,
+            endorsements: EndorsementStore::context_only(),
             maa: MaaClient::new(https.clone()),
             vault: ReleaseClient::new(https, trust),
             flights: Flights::new(KEEP, stopping),
@@ -91,7 +93,8 @@ impl<A: Attester> Agent<A> {
     pub async fn evidence(&self, runtime: &RuntimeData) -> Result<Evidence, SkrError> {
         let directory = locate_context(self.context_dir.as_deref(), Path::new("/"))?;
         let context = SecurityContext::read(&directory).await;
-        Ok(Evidence::collect(&self.attester, &context, runtime).await?)
+        let endorsements = &self.endorsements;
+        Ok(Evidence::collect(&self.attester, &context, endorsements, runtime).await?)
     }
 
     pub(crate) async fn report(&self, runtime: &RuntimeData) -> Result<Report, SkrError> {

@@ -21,6 +21,6 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let privileges = Privileges::none().snp_ioctls();
     run_process(services::SKR_AGENT, cli.common, privileges, |process| {
-        skr_agent::run(cli.args, SnpDevice::new(), process)
+        skr_agent::run(cli.args, SnpDevice::open(), process)
     })
 }

@@ -14,11 +14,14 @@ pub enum AttestError {
         /// What is wrong.
         reason: String,
     },
-    /// This machine has no SNP guest device.
-    #[error("no SEV-SNP guest device: tried {paths}; this is not a confidential guest")]
+    /// No SNP guest device can be opened.
+    #[error(
+        "no SEV-SNP guest device can be opened, so this is no confidential guest, or its devices are not for this user: \
+         tried {tried}"
+    )]
     NoDevice {
-        /// The paths tried.
-        paths: String,
+        /// Every path tried and what became of it.
+        tried: String,
     },
     /// The device cannot be opened or refuses the request.
     #[error("{}: {step}", path.display())]
@@ -38,6 +41,28 @@ pub enum AttestError {
         path: PathBuf,
         /// The processor's own words.
         detail: String,
+    },
+    /// configfs-tsm answers for other hardware.
+    #[error("{}: the provider is {actual:?}, expected {expected:?}", path.display())]
+    TsmProvider {
+        /// The attribute file.
+        path: PathBuf,
+        /// The provider of SEV-SNP reports.
+        expected: &'static str,
+        /// What the kernel says.
+        actual: String,
+    },
+    /// Somebody else wrote into our request.
+    #[error(
+        "{}: generation {actual}, expected {expected}: another process writes into our requests", path.display()
+    )]
+    TsmRaced {
+        /// The attribute file.
+        path: PathBuf,
+        /// What our own writes count.
+        expected: u64,
+        /// What the kernel counted.
+        actual: String,
     },
     /// There is no security context directory.
     #[error("no security context directory: {reason}")]
@@ -74,12 +99,46 @@ pub enum AttestError {
         policy: u64,
     },
     /// The certificates vouch for another firmware than the report's.
-    #[error("the host certificate vouches for TCB {endorsed}, the report says {reported}")]
+    #[error(
+        "the certificates of this chip vouch for TCB {endorsed}, the report says {reported}; tried {tried}"
+    )]
     TcbMismatch {
-        /// TCB of the certificate, hex.
+        /// TCBs of the certificates, hex.
         endorsed: String,
         /// TCB of the report, hex.
         reported: String,
+        /// Every source tried and what it had.
+        tried: String,
+    },
+    /// Nobody has certificates for the report.
+    #[error("no certificates for chip {chip}… with TCB {reported}; tried {tried}")]
+    NoEndorsements {
+        /// Begin of the chip id, hex.
+        chip: String,
+        /// TCB of the report, hex.
+        reported: String,
+        /// Every source tried and why it had none.
+        tried: String,
+        /// A source may have some later.
+        retry: bool,
+    },
+    /// There is no list of revoked keys.
+    #[error("no list of revoked keys of {product}; tried {tried}")]
+    NoRevocationList {
+        /// The product.
+        product: &'static str,
+        /// Every source tried and why it had none.
+        tried: String,
+        /// A source may have one later.
+        retry: bool,
+    },
+    /// The `certcache` configuration is not usable.
+    #[error("certcache: {member}: {reason}")]
+    CertCache {
+        /// The member.
+        member: &'static str,
+        /// What is wrong, and what was expected.
+        reason: String,
     },
     /// The report does not carry what was asked to be bound.
     #[error("the report carries other report_data than was asked for")]
@@ -187,6 +246,11 @@ impl Coded for AttestError {
             Self::Clock { .. } => "CR-SKR-0019",
             Self::Crypto(_) => "CR-SKR-0020",
             Self::Stopping => "CR-SKR-0021",
+            Self::TsmProvider { .. } => "CR-SKR-0040",
+            Self::TsmRaced { .. } => "CR-SKR-0041",
+            Self::CertCache { .. } => "CR-SKR-0042",
+            Self::NoEndorsements { .. } => "CR-SKR-0043",
+            Self::NoRevocationList { .. } => "CR-SKR-0044",
         }
     }
 
@@ -196,6 +260,8 @@ impl Coded for AttestError {
             | Self::NoDevice { .. }
             | Self::Device { .. }
             | Self::Firmware { .. }
+            | Self::TsmProvider { .. }
+            | Self::TsmRaced { .. }
             | Self::NoContext { .. }
             | Self::Artefact { .. }
             | Self::PolicyMismatch { .. }
@@ -204,7 +270,10 @@ impl Coded for AttestError {
             | Self::Clock { .. }
             | Self::Crypto(_) => Fault::Platform,
             Self::AllowAll { .. } | Self::Debuggable { .. } => Fault::Denied,
-            Self::Endpoint { .. } => Fault::Caller,
+            Self::Endpoint { .. } | Self::CertCache { .. } => Fault::Caller,
+            Self::NoEndorsements { retry, .. } | Self::NoRevocationList { retry, .. } => {
+                Fault::Upstream { retry: *retry }
+            }
             Self::Https(error) => error.fault(),
             Self::MaaRefused { status, .. } => match status.as_u16() {
                 408 | 429 | 500..=599 => Fault::Upstream { retry: true },

@@ -6,6 +6,7 @@
 
 mod context;
 mod device;
+mod endorsements;
 mod endpoint;
 mod error;
 mod evidence;
@@ -15,8 +16,14 @@ mod report;
 mod runtime;
 mod token;
 
-pub use context::{HostAmdCert, SecurityContext, locate_context};
+pub use context::{
+    ContextPlace, ContextVariables, HostAmdCert, SecurityContext, Supplement, locate_context,
+};
 pub use device::{DeviceKind, SnpDevice};
+pub use endorsements::{
+    AzureCache, CertCache, EndorsementConfig, EndorsementSource, EndorsementStore,
+    EndorsementTiming, Endorsements, Product,
+};
 pub use endpoint::parse_endpoint;
 pub use error::AttestError;
 pub use evidence::{Attester, Evidence};
