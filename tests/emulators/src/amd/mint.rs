@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn each_product_has_its_names_and_extensions() {
         for product in Product::ALL {
-            let platform = Platform::of(product, "chip", 0x4e00_0003_0102_0901);
+            let platform = Platform::of(product, "chip", 0x4e00_0000_0102_0901);
             let pem = chain(&platform);
             let certificates = Certificate::load_pem_chain(pem.as_bytes()).unwrap();
             let leaf = certificates[0].tbs_certificate();

@@ -43,7 +43,7 @@ async fn bodies_of_no_use_are_passed_over_each_with_its_reason() {
         (
             Place::Thim,
             br#"{"vcekCert":"x","tcbm":"0","certificateChain":""}"#.to_vec(),
-            "not a PEM chain",
+            "no chain of leaf, ASK and ARK",
         ),
         (
             Place::Thim,
@@ -52,7 +52,11 @@ async fn bodies_of_no_use_are_passed_over_each_with_its_reason() {
         ),
         (Place::Thim, vec![b' '; 1 << 20], "exceeds"),
         (Place::Thim, json(&other_chip), "another chip"),
-        (Place::AzureCache, Vec::new(), "0 certificates"),
+        (
+            Place::AzureCache,
+            Vec::new(),
+            "no chain of leaf, ASK and ARK",
+        ),
         (Place::AzureCache, vec![0xff; 100], "not PEM text"),
         (Place::AzureCache, pem(&other_chip), "another chip"),
         (
@@ -63,15 +67,18 @@ async fn bodies_of_no_use_are_passed_over_each_with_its_reason() {
         (
             Place::AzureCache,
             two.into_bytes(),
-            "2 certificates, expected leaf, ASK, ARK",
+            "no chain of leaf, ASK and ARK",
         ),
         (Place::AzureCache, vec![b'x'; 1 << 20], "exceeds"),
-        (Place::Kds, vec![0x30; 3000], "not a PEM chain"),
-        (Place::Kds, pem(&genoa), "not a PEM chain"),
+        (
+            Place::Kds,
+            vec![0x30; 3000],
+            "no chain of leaf, ASK and ARK",
+        ),
+        (Place::Kds, pem(&genoa), "no chain of leaf, ASK and ARK"),
     ];
+    let setting = Setting::new().await;
     for (place, body, reason) in cases {
-        let setting = Setting::new().await;
-        setting.thim().set_host(Platform::default());
         setting.thim().answer_instead(place, Some(body));
         let from = match place {
             Place::Thim => From::Thim,
@@ -93,6 +100,7 @@ async fn bodies_of_no_use_are_passed_over_each_with_its_reason() {
         };
         let store = setting.store(&[from, next]);
         setting.find(&store, &wanted).await.unwrap();
+        setting.thim().answer_instead(place, None);
     }
 }
 
@@ -114,6 +122,8 @@ async fn a_chip_of_another_product_is_not_found() {
 #[tokio::test]
 async fn transports_that_break_are_passed_over() {
     let updated = Platform::with_tcb(NEWER);
+    let setting = Setting::new().await;
+    setting.thim().set_host(updated);
     for kind in [
         Kind::Reset,
         Kind::LoseAnswer,
@@ -122,8 +132,7 @@ async fn transports_that_break_are_passed_over() {
         Kind::Status(302),
         Kind::Status(404),
     ] {
-        let setting = Setting::new().await;
-        setting.thim().set_host(updated);
+        setting.world.upsets().calm();
         for service in ["thim", "acccache"] {
             setting.world.upset(Upset::next(service, kind).times(100));
         }
@@ -149,8 +158,8 @@ async fn a_moment_of_trouble_is_waited_out_at_thim_and_azure() {
 
 #[tokio::test]
 async fn whether_asking_later_may_help_is_told() {
+    let setting = Setting::new().await;
     for (kind, retry) in [(Kind::Status(500), true), (Kind::Status(403), false)] {
-        let setting = Setting::new().await;
         setting.world.upset(Upset::next("kds", kind));
         let store = setting.store(&[From::Kds]);
         let error = setting
