@@ -268,7 +268,10 @@ fn checked(
             Err(Attempt::other_tcb(source, tcb))
         }
         Err(Misfit::Chip) => Err(Attempt::new(source, "certificates of another chip")),
-        Err(Misfit::Unreadable(reason)) => Err(Attempt::new(source, reason)),
+        Err(Misfit::Unreadable(reason)) => {
+            let reason = format!("no chain of leaf, ASK and ARK: {reason}");
+            Err(Attempt::new(source, reason))
+        }
     }
 }
 
