@@ -10,3 +10,4 @@ mod common;
 mod evidence;
 mod release;
 mod routes;
+mod upsets;
