@@ -7,6 +7,7 @@ use attestation::{
     RuntimeData, SecurityContext, TokenCache, Verified,
 };
 use cleanroom_crypto::digest::sha256;
+use futures::FutureExt;
 use keyvault::ReleaseClient;
 use sidecar_http::{ApiVersion, HttpsClient, Trust};
 use sidecar_kit::Flights;
@@ -182,7 +183,8 @@ impl<A: Attester> Agent<A> {
         runtime: &RuntimeData,
     ) -> Result<Arc<Verified<MaaToken>>, SkrError> {
         self.config.allowed.check_maa(maa)?;
-        let fetch = || self.fresh_token(maa, runtime);
+        // Boxed: the way to a token is long, and the cache holds it in several frames.
+        let fetch = || self.fresh_token(maa, runtime).boxed();
         match self.tokens.get(maa, runtime, fetch()).await {
             // Dropped while it was asked for: it is as good as not there.
             Err(AttestError::Forgotten) => Ok(self.tokens.get(maa, runtime, fetch()).await?),

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -126,6 +127,14 @@ impl Coded for HttpsError {
 #[derive(Clone, Debug)]
 pub struct HttpsClient {
     client: reqwest::Client,
+    patience: Option<Patience>,
+}
+
+/// Bounds of every request of a client, whatever it allows itself.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    deadline: Duration,
+    budget: Duration,
 }
 
 impl HttpsClient {
@@ -159,7 +168,27 @@ impl HttpsClient {
         let client = builder.build().map_err(|error| HttpsError::Tls {
             reason: crate::chain(&error),
         })?;
-        Ok(Self { client })
+        Ok(Self {
+            client,
+            patience: None,
+        })
+    }
+
+    /// The same client with less patience than its requests have: `deadline` for one try, `budget` for all.
+    #[must_use]
+    pub fn with_patience(self, deadline: Duration, budget: Duration) -> Self {
+        let patience = Some(Patience { deadline, budget });
+        Self { patience, ..self }
+    }
+
+    fn bounded<'a>(&self, request: &'a Request) -> Cow<'a, Request> {
+        let Some(patience) = self.patience else {
+            return Cow::Borrowed(request);
+        };
+        let mut request = request.clone();
+        request.deadline = request.deadline.min(patience.deadline);
+        request.budget = request.budget.min(patience.budget);
+        Cow::Owned(request)
     }
 
     /// Sends once. Any status is an answer.
@@ -168,7 +197,7 @@ impl HttpsClient {
     /// No connection, no whole answer in time, or one that is too large.
     pub async fn send(&self, request: &Request) -> Result<Response, HttpsError> {
         request.check()?;
-        exchange(&self.client, request).await
+        exchange(&self.client, &self.bounded(request)).await
     }
 
     /// Sends until there is an answer that repeating cannot improve: at most four tries within the request's budget, with
@@ -178,7 +207,7 @@ impl HttpsClient {
     /// The last try's. A last answer of 408, 429 or 5xx is returned as the answer it is.
     pub async fn send_retrying(&self, request: &Request) -> Result<Response, HttpsError> {
         request.check()?;
-        retrying(&self.client, request).await
+        retrying(&self.client, &self.bounded(request)).await
     }
 }
 
