@@ -1,9 +1,13 @@
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use cleanroom_crypto::CryptoError;
 use http::StatusCode;
 use sidecar_http::{Coded, Fault, HttpsError};
 use thiserror::Error;
+
+use crate::TokenFlaw;
 
 /// Why there is no evidence, or no token over it.
 #[derive(Debug, Error)]
@@ -165,10 +169,29 @@ pub enum AttestError {
         code: String,
         /// Its message, which names the claim where MAA tells.
         message: String,
+        /// How long MAA asks to be left alone.
+        retry_after: Option<Duration>,
     },
-    /// The token is no RS256 JWT.
-    #[error("MAA token: {reason}")]
-    BadToken {
+    /// The token is no JWT that could be judged.
+    #[error("MAA token: {0}")]
+    BadToken(TokenFlaw),
+    /// The token is signed in another way than the one accepted; `none` is no signature, as over a draft policy.
+    #[error("MAA token: signed with {actual:?}, expected \"RS256\"")]
+    Algorithm {
+        /// `alg` in the header, shortened.
+        actual: String,
+    },
+    /// The token names keys elsewhere than at the configured endpoint.
+    #[error("MAA token: its keys are at {actual}, expected {expected}")]
+    ForeignKeys {
+        /// `/certs` of the configured endpoint.
+        expected: String,
+        /// `jku` in the header, shortened.
+        actual: String,
+    },
+    /// The endpoint publishes keys that cannot be used.
+    #[error("MAA's signing keys: {reason}")]
+    SigningKeys {
         /// What is wrong.
         reason: String,
     },
@@ -213,6 +236,12 @@ pub enum AttestError {
         /// The difference allowed, in seconds.
         allowed: i64,
     },
+    /// A kept token was dropped while it was asked for.
+    #[error("the kept MAA token was dropped just now; ask again")]
+    Forgotten,
+    /// One answer to several askers.
+    #[error(transparent)]
+    Shared(Arc<Self>),
     /// A key could not be made or used.
     #[error("cryptography")]
     Crypto(#[from] CryptoError),
@@ -238,12 +267,17 @@ impl Coded for AttestError {
             Self::Endpoint { .. } => "CR-SKR-0012",
             Self::Https(error) => error.code(),
             Self::MaaRefused { .. } => "CR-SKR-0013",
-            Self::BadToken { .. } => "CR-SKR-0014",
+            Self::BadToken(_) => "CR-SKR-0014",
             Self::UnknownKey { .. } => "CR-SKR-0015",
             Self::TokenSignature => "CR-SKR-0016",
             Self::Claim { .. } => "CR-SKR-0017",
             Self::Lifetime { .. } => "CR-SKR-0018",
             Self::Clock { .. } => "CR-SKR-0019",
+            Self::ForeignKeys { .. } => "CR-SKR-0070",
+            Self::SigningKeys { .. } => "CR-SKR-0071",
+            Self::Algorithm { .. } => "CR-SKR-0072",
+            Self::Forgotten => "CR-SKR-0073",
+            Self::Shared(error) => error.code(),
             Self::Crypto(_) => "CR-SKR-0020",
             Self::Stopping => "CR-SKR-0021",
             Self::TsmProvider { .. } => "CR-SKR-0040",
@@ -279,13 +313,33 @@ impl Coded for AttestError {
                 408 | 429 | 500..=599 => Fault::Upstream { retry: true },
                 _ => Fault::Denied,
             },
-            Self::BadToken { .. }
+            Self::BadToken(_)
+            | Self::Algorithm { .. }
+            | Self::ForeignKeys { .. }
+            | Self::SigningKeys { .. }
             | Self::UnknownKey { .. }
             | Self::TokenSignature
             | Self::Claim { .. }
             | Self::Lifetime { .. } => Fault::Upstream { retry: false },
-            Self::Stopping => Fault::Upstream { retry: true },
+            Self::Shared(error) => error.fault(),
+            Self::Forgotten | Self::Stopping => Fault::Upstream { retry: true },
         }
+    }
+}
+
+impl AttestError {
+    /// The error itself, where one answer served several askers.
+    pub fn cause(&self) -> &Self {
+        match self {
+            Self::Shared(error) => error.cause(),
+            other => other,
+        }
+    }
+}
+
+impl From<Arc<Self>> for AttestError {
+    fn from(shared: Arc<Self>) -> Self {
+        Arc::try_unwrap(shared).unwrap_or_else(Self::Shared)
     }
 }
 

@@ -31,4 +31,7 @@ pub use host_data::{ALLOW_ALL_HOST_DATA, is_allow_all};
 pub use maa::MaaClient;
 pub use report::{REPORT_LEN, Report};
 pub use runtime::RuntimeData;
-pub use token::{Expected, MaaToken, SigningKeys, Verified, verify_token};
+pub use token::{
+    Expected, MaaToken, SigningKeys, TokenCache, TokenFlaw, Verified, read_claims, redacted,
+    verify_token,
+};
