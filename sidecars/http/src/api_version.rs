@@ -11,7 +11,9 @@ pub struct ApiVersion(Cow<'static, str>);
 
 /// A text that is no `api-version`.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-#[error("an api-version has 1 to 32 letters, digits, dots and hyphens, such as \"7.4\" or \"2022-08-01\"")]
+#[error(
+    "an api-version has 1 to 32 letters, digits, dots and hyphens, such as \"7.4\" or \"2022-08-01\""
+)]
 pub struct BadApiVersion;
 
 impl ApiVersion {

@@ -40,7 +40,7 @@ impl Owner {
         };
         let principal = owner.party.service_principal.as_ref().unwrap();
         let token = owner.token(world, &principal.client_id);
-        let policy = ReleasePolicy::for_host_data(&endpoint(world), &sha256(POLICY));
+        let policy = ReleasePolicy::for_host_data(&endpoint(world), &sha256(POLICY)).unwrap();
         KeyClient::new(test_support::https(world).unwrap())
             .import_rsa(&owner.vault, "kek", &owner.kek, &policy, &token)
             .await
