@@ -153,7 +153,7 @@ fn unwrap_message(message: &[u8], path: &Path) -> Result<Report, AttestError> {
     let report = rest
         .get(24..24 + REPORT_LEN)
         .ok_or_else(|| firmware("a short answer".to_owned()))?;
-    Report::parse(report)
+    Ok(Report::parse(report)?)
 }
 
 const REQUEST_LEN: usize = 96;
