@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use attestation::{
-    Attester, EndorsementStore, Evidence, MaaClient, MaaToken, Report, RuntimeData,
+    AttestError, Attester, EndorsementStore, Evidence, MaaClient, MaaToken, Report, RuntimeData,
     SecurityContext, Verified, locate_context,
 };
 use cleanroom_crypto::digest::sha256;
@@ -99,7 +99,7 @@ impl<A: Attester> Agent<A> {
 
     pub(crate) async fn report(&self, runtime: &RuntimeData) -> Result<Report, SkrError> {
         let report = self.attester.report(runtime.report_data()).await?;
-        report.refuse_open_guests()?;
+        report.refuse_open_guests().map_err(AttestError::from)?;
         Ok(report)
     }
 
@@ -161,6 +161,6 @@ async fn transfer_key() -> Result<PrivateKey, SkrError> {
     let made = tokio::task::spawn_blocking(|| PrivateKey::generate(TRANSFER_KEY_BITS)).await;
     match made {
         Ok(key) => Ok(key?),
-        Err(_) => Err(attestation::AttestError::Stopping.into()),
+        Err(_) => Err(AttestError::Stopping.into()),
     }
 }

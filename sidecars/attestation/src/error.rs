@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use cleanroom_crypto::CryptoError;
 use http::StatusCode;
 use sidecar_http::{Coded, Fault, HttpsError};
+use snp::{CheckId, SnpError};
 use thiserror::Error;
 
 /// Why there is no evidence, or no token over it.
@@ -87,16 +88,16 @@ pub enum AttestError {
         host_data: String,
     },
     /// The group runs under a policy that allows everything.
-    #[error("host_data {host_data} belongs to a policy that allows everything")]
+    #[error("the group's host_data is {host_data}")]
     AllowAll {
-        /// The report's host_data, hex.
+        /// The report's host_data, hex, and whose it is.
         host_data: String,
     },
     /// The guest may be debugged from outside.
-    #[error("the guest policy {policy:#x} allows debugging")]
+    #[error("the guest's {policy} allows debugging")]
     Debuggable {
-        /// The guest policy.
-        policy: u64,
+        /// The guest policy, hex.
+        policy: String,
     },
     /// The certificates vouch for another firmware than the report's.
     #[error(
@@ -213,12 +214,44 @@ pub enum AttestError {
         /// The difference allowed, in seconds.
         allowed: i64,
     },
+    /// The evidence fails a check of the verifier.
+    #[error(transparent)]
+    Snp(SnpError),
     /// A key could not be made or used.
     #[error("cryptography")]
     Crypto(#[from] CryptoError),
     /// A background task ended early.
     #[error("the process is stopping")]
     Stopping,
+}
+
+/// What this group's own report fails by has codes of its own, which tell who must act on this machine.
+impl From<SnpError> for AttestError {
+    fn from(error: SnpError) -> Self {
+        match error {
+            SnpError::Refused {
+                check:
+                    CheckId::ReportLength
+                    | CheckId::ReportVersion
+                    | CheckId::SignatureAlgorithm
+                    | CheckId::SignaturePadding,
+                ..
+            } => Self::BadReport {
+                reason: error.to_string(),
+            },
+            SnpError::Refused {
+                check: CheckId::AllowAll,
+                actual,
+                ..
+            } => Self::AllowAll { host_data: actual },
+            SnpError::Refused {
+                check: CheckId::Debug,
+                actual,
+                ..
+            } => Self::Debuggable { policy: actual },
+            other => Self::Snp(other),
+        }
+    }
 }
 
 impl Coded for AttestError {
@@ -244,6 +277,7 @@ impl Coded for AttestError {
             Self::Claim { .. } => "CR-SKR-0017",
             Self::Lifetime { .. } => "CR-SKR-0018",
             Self::Clock { .. } => "CR-SKR-0019",
+            Self::Snp(error) => error.code(),
             Self::Crypto(_) => "CR-SKR-0020",
             Self::Stopping => "CR-SKR-0021",
             Self::TsmProvider { .. } => "CR-SKR-0040",
@@ -274,6 +308,7 @@ impl Coded for AttestError {
             Self::NoEndorsements { retry, .. } | Self::NoRevocationList { retry, .. } => {
                 Fault::Upstream { retry: *retry }
             }
+            Self::Snp(error) => error.fault(),
             Self::Https(error) => error.fault(),
             Self::MaaRefused { status, .. } => match status.as_u16() {
                 408 | 429 | 500..=599 => Fault::Upstream { retry: true },
