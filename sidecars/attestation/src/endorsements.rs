@@ -10,7 +10,6 @@ mod azure;
 mod config;
 mod fit;
 mod kds;
-mod product;
 mod remote;
 mod shelf;
 mod thim;
@@ -20,9 +19,10 @@ use std::sync::Arc;
 use sidecar_http::{HttpsClient, PlainClient};
 
 pub use config::{AzureCache, CertCache, EndorsementConfig, EndorsementSource, EndorsementTiming};
-pub use product::Product;
 
-use crate::{AttestError, Report, SecurityContext};
+use snp::{Product, Report};
+
+use crate::{AttestError, SecurityContext};
 use attempt::{Attempt, Attempts};
 use fit::Misfit;
 use kds::Kds;
@@ -148,7 +148,7 @@ impl EndorsementStore {
             self.0.chains.put(key, endorsements.clone()).await;
             return Ok(Arc::new(endorsements));
         }
-        offer.product = Product::of_report(report).or(offer.product);
+        offer.product = report.product().or(offer.product);
         let (inner, asked) = (Arc::clone(&self.0), report.clone());
         let found = self
             .0
@@ -267,7 +267,10 @@ fn checked(
             product.get_or_insert(found);
             Err(Attempt::other_tcb(source, tcb))
         }
-        Err(Misfit::Chip) => Err(Attempt::new(source, "certificates of another chip")),
+        Err(Misfit::Chip(reason)) => {
+            let reason = format!("certificates of another chip: {reason}");
+            Err(Attempt::new(source, reason))
+        }
         Err(Misfit::Unreadable(reason)) => {
             let reason = format!("no chain of leaf, ASK and ARK: {reason}");
             Err(Attempt::new(source, reason))

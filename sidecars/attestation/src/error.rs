@@ -5,6 +5,7 @@ use std::time::Duration;
 use cleanroom_crypto::CryptoError;
 use http::StatusCode;
 use sidecar_http::{Coded, Fault, HttpsError};
+use snp::{CheckId, SnpError};
 use thiserror::Error;
 
 use crate::TokenFlaw;
@@ -91,16 +92,16 @@ pub enum AttestError {
         host_data: String,
     },
     /// The group runs under a policy that allows everything.
-    #[error("host_data {host_data} belongs to a policy that allows everything")]
+    #[error("the group's host_data is {host_data}")]
     AllowAll {
-        /// The report's host_data, hex.
+        /// The report's host_data, hex, and whose it is.
         host_data: String,
     },
     /// The guest may be debugged from outside.
-    #[error("the guest policy {policy:#x} allows debugging")]
+    #[error("the guest's {policy} allows debugging")]
     Debuggable {
-        /// The guest policy.
-        policy: u64,
+        /// The guest policy, hex.
+        policy: String,
     },
     /// The certificates vouch for another firmware than the report's.
     #[error(
@@ -242,12 +243,44 @@ pub enum AttestError {
     /// One answer to several askers.
     #[error(transparent)]
     Shared(Arc<Self>),
+    /// The evidence fails a check of the verifier.
+    #[error(transparent)]
+    Snp(SnpError),
     /// A key could not be made or used.
     #[error("cryptography")]
     Crypto(#[from] CryptoError),
     /// A background task ended early.
     #[error("the process is stopping")]
     Stopping,
+}
+
+/// What this group's own report fails by has codes of its own, which tell who must act on this machine.
+impl From<SnpError> for AttestError {
+    fn from(error: SnpError) -> Self {
+        match error {
+            SnpError::Refused {
+                check:
+                    CheckId::ReportLength
+                    | CheckId::ReportVersion
+                    | CheckId::SignatureAlgorithm
+                    | CheckId::SignaturePadding,
+                ..
+            } => Self::BadReport {
+                reason: error.to_string(),
+            },
+            SnpError::Refused {
+                check: CheckId::AllowAll,
+                actual,
+                ..
+            } => Self::AllowAll { host_data: actual },
+            SnpError::Refused {
+                check: CheckId::Debug,
+                actual,
+                ..
+            } => Self::Debuggable { policy: actual },
+            other => Self::Snp(other),
+        }
+    }
 }
 
 impl Coded for AttestError {
@@ -278,6 +311,7 @@ impl Coded for AttestError {
             Self::Algorithm { .. } => "CR-SKR-0072",
             Self::Forgotten => "CR-SKR-0073",
             Self::Shared(error) => error.code(),
+            Self::Snp(error) => error.code(),
             Self::Crypto(_) => "CR-SKR-0020",
             Self::Stopping => "CR-SKR-0021",
             Self::TsmProvider { .. } => "CR-SKR-0040",
@@ -308,6 +342,7 @@ impl Coded for AttestError {
             Self::NoEndorsements { retry, .. } | Self::NoRevocationList { retry, .. } => {
                 Fault::Upstream { retry: *retry }
             }
+            Self::Snp(error) => error.fault(),
             Self::Https(error) => error.fault(),
             Self::MaaRefused { status, .. } => match status.as_u16() {
                 408 | 429 | 500..=599 => Fault::Upstream { retry: true },

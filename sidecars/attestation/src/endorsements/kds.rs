@@ -14,8 +14,7 @@ use x509_cert::der::pem::{LineEnding, encode_string};
 use super::EndorsementTiming;
 use super::attempt::Attempt;
 use super::fit::{self, CHAIN_CAP, Misfit};
-use super::product::Product;
-use crate::Report;
+use snp::{Product, Report};
 
 const HOP: &str = "AMD's key distribution service";
 /// AMD's lists of revoked keys have less than 4 KiB.

@@ -2,8 +2,8 @@ use sidecar_http::{HttpsClient, PlainClient};
 
 use super::attempt::Attempt;
 use super::kds::Kds;
-use super::{AzureCache, Product, azure, thim};
-use crate::Report;
+use super::{AzureCache, azure, thim};
+use snp::{Product, Report};
 
 /// A service that has certificates.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Remote {
         product: Option<Product>,
     ) -> Result<String, Attempt> {
         // A report under a VLEK names no chip: only the host has that key's certificate.
-        let masked = report.chip_id().iter().all(|byte| *byte == 0);
+        let masked = report.chip_id_masked();
         match self {
             Self::Thim(client) => thim::fetch(client).await,
             _ if masked => {

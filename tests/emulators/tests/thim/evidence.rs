@@ -30,7 +30,8 @@ impl Attester for Guest {
             platform
         };
         let host_data = Sha256::digest(POLICY).into();
-        Report::parse(&issue_report_on(&platform, &host_data, &report_data).unwrap())
+        let report = issue_report_on(&platform, &host_data, &report_data).unwrap();
+        Ok(Report::parse(&report)?)
     }
 }
 
