@@ -113,7 +113,7 @@ async fn import(
     let vault = parse(&kek.provider.url)?;
     let token = azure.token(kind.audience()).await?;
     let keys = KeyClient::new(azure.client());
-    let policy = ReleasePolicy::for_host_data(&parse(&release.authority)?, host_data);
+    let policy = ReleasePolicy::for_host_data(&parse(&release.authority)?, host_data)?;
     if let Some(existing) = keys.get(&vault, &kek.name, &token).await?
         && existing.exportable
         && existing.release_policy.as_ref() == Some(&policy)

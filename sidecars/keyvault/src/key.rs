@@ -1,20 +1,41 @@
+use std::fmt;
+
 use bytes::Bytes;
 use cleanroom_crypto::Zeroizing;
+use cleanroom_crypto::ec::EcPrivateKey;
 use cleanroom_crypto::rsa::{PrivateKey, PublicKey};
 use http::header;
 use serde::Deserialize;
 use serde_json::json;
-use sidecar_http::{HttpsClient, Request, Response};
+use sidecar_http::{ApiVersion, HttpsClient, Request, Response};
 use url::Url;
 
-use crate::release::with_key_ops;
-use crate::wire::{HOP, Object, accept, decode};
+use crate::released::{oct_jwk, with_key_ops};
+use crate::wire::{API_VERSION, HOP, Object, accept, decode};
 use crate::{KeyVaultError, ReleasePolicy};
 
 /// Imports and reads key encryption keys. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct KeyClient {
     https: HttpsClient,
+    version: ApiVersion,
+}
+
+/// A key to be imported.
+#[derive(Clone, Copy)]
+pub enum ImportKey<'a> {
+    /// An RSA key: `RSA-HSM`.
+    Rsa(&'a PrivateKey),
+    /// An elliptic curve key: `EC-HSM`.
+    Ec(&'a EcPrivateKey),
+    /// A symmetric key: `oct-HSM`.
+    Oct(&'a [u8]),
+}
+
+impl fmt::Debug for ImportKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ImportKey(..)")
+    }
 }
 
 /// The public side of a key in a vault.
@@ -58,17 +79,48 @@ struct Policy {
 }
 
 impl KeyClient {
-    /// A client over `https`.
+    /// A client over `https`. It asks under api-version 7.4.
     pub const fn new(https: HttpsClient) -> Self {
-        Self { https }
+        Self {
+            https,
+            version: API_VERSION,
+        }
     }
 
-    /// Imports `key` as an HSM key that encrypts, wraps, and is released under `policy`. A key of the same name gets a
-    /// new version.
+    /// Asks under another api-version.
+    #[must_use]
+    pub fn with_api_version(self, version: ApiVersion) -> Self {
+        Self { version, ..self }
+    }
+
+    /// Imports a key into the vault's HSM, to be released under `policy`. A key of the same name gets a new version.
+    ///
+    /// RSA keys encrypt and wrap, elliptic curve keys sign, symmetric keys (which only a managed HSM takes) wrap.
+    ///
+    /// # Errors
+    /// [`KeyVaultError::Import`] for a symmetric key of another length than 1 to 64 bytes; the vault's refusal.
+    #[tracing::instrument(name = "keyvault.import", skip_all, fields(vault = vault.host_str(), name = name))]
+    pub async fn import(
+        &self,
+        vault: &Url,
+        name: &str,
+        key: ImportKey<'_>,
+        policy: &ReleasePolicy,
+        access_token: &str,
+    ) -> Result<KeyInfo, KeyVaultError> {
+        let url = Object::Key.url(vault, name, None, &self.version)?;
+        let request = Request::put(HOP, url)
+            .bearer(access_token)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(import_body(key, policy)?);
+        let response = self.https.send_retrying(&request).await?;
+        KeyInfo::read(&accept(response, Object::Key, name)?)
+    }
+
+    /// [`KeyClient::import`] of an RSA key.
     ///
     /// # Errors
     /// The vault's refusal.
-    #[tracing::instrument(name = "keyvault.import", skip_all, fields(vault = vault.host_str(), name = name))]
     pub async fn import_rsa(
         &self,
         vault: &Url,
@@ -77,13 +129,8 @@ impl KeyClient {
         policy: &ReleasePolicy,
         access_token: &str,
     ) -> Result<KeyInfo, KeyVaultError> {
-        let url = Object::Key.url(vault, name, None)?;
-        let request = Request::put(HOP, url)
-            .bearer(access_token)
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(import_body(key, policy));
-        let response = self.https.send_retrying(&request).await?;
-        KeyInfo::read(&accept(response, Object::Key, name)?)
+        let key = ImportKey::Rsa(key);
+        self.import(vault, name, key, policy, access_token).await
     }
 
     /// The current version of a key (or the one of `name/version`), `None` if there is no such key.
@@ -97,7 +144,7 @@ impl KeyClient {
         name: &str,
         access_token: &str,
     ) -> Result<Option<KeyInfo>, KeyVaultError> {
-        let url = Object::Key.url(vault, name, None)?;
+        let url = Object::Key.url(vault, name, None, &self.version)?;
         let request = Request::get(HOP, url).bearer(access_token);
         let response = self.https.send_retrying(&request).await?;
         match accept(response, Object::Key, name) {
@@ -135,39 +182,57 @@ impl KeyInfo {
 }
 
 /// The import with the private key, in memory that is wiped when the last try is over.
-fn import_body(key: &PrivateKey, policy: &ReleasePolicy) -> Bytes {
-    let ops = ["encrypt".to_owned(), "wrapKey".to_owned()];
-    let jwk = with_key_ops(key.to_jwk(), &ops);
+fn import_body(key: ImportKey<'_>, policy: &ReleasePolicy) -> Result<Bytes, KeyVaultError> {
+    let (jwk, ops, size) = match key {
+        ImportKey::Rsa(key) => (key.to_jwk(), ["encrypt", "wrapKey"], None),
+        ImportKey::Ec(key) => (key.to_jwk(), ["sign", "verify"], None),
+        ImportKey::Oct(key) if (1..=64).contains(&key.len()) => {
+            (oct_jwk(key), ["wrapKey", "unwrapKey"], Some(8 * key.len()))
+        }
+        ImportKey::Oct(_) => {
+            return Err(KeyVaultError::Import {
+                what: "a symmetric key has 1 to 64 bytes",
+            });
+        }
+    };
+    let jwk = with_key_ops(jwk, &ops.map(str::to_owned));
     let tail = json!({"attributes": {"enabled": true, "exportable": true}, "hsm": true, "release_policy": policy.to_wire()});
     let tail = tail.to_string();
-    let tail = tail.strip_prefix('{').unwrap_or_default();
-    let mut body = Zeroizing::new(Vec::with_capacity(jwk.len() + tail.len() + 32));
-    body.extend_from_slice(b"{\"key\":");
-    match jwk.split_once("\"kty\":\"RSA\"") {
-        Some((before, after)) => {
-            body.extend_from_slice(before.as_bytes());
-            body.extend_from_slice(b"\"kty\":\"RSA-HSM\"");
-            body.extend_from_slice(after.as_bytes());
-        }
-        None => body.extend_from_slice(jwk.as_bytes()),
-    }
-    body.extend_from_slice(b",");
-    body.extend_from_slice(tail.as_bytes());
-    Bytes::from_owner(body)
+    let size = size.map_or_else(String::new, |bits| format!(",\"key_size\":{bits}"));
+    let mut body = Zeroizing::new(Vec::with_capacity(jwk.len() + size.len() + tail.len() + 32));
+    let mut put = |part: &str| body.extend_from_slice(part.as_bytes());
+    put("{\"key\":");
+    // The type as the HSM's: {…"kty":"RSA"…} becomes {…"kty":"RSA-HSM"…}.
+    let (before, kty) = jwk.split_once("\"kty\":\"").unwrap_or((&jwk, ""));
+    let (kty, after) = kty.split_once('"').unwrap_or_default();
+    put(before);
+    put("\"kty\":\"");
+    put(kty);
+    put("-HSM\"");
+    put(after.strip_suffix('}').unwrap_or(after));
+    put(&size);
+    put("},");
+    put(tail.strip_prefix('{').unwrap_or_default());
+    Ok(Bytes::from_owner(body))
 }
 
 #[cfg(test)]
 mod tests {
+    use cleanroom_crypto::ec::Curve;
     use serde_json::Value;
 
     use super::*;
 
+    fn body(key: ImportKey<'_>) -> Value {
+        let authority = Url::parse("https://maa.example").unwrap();
+        let policy = ReleasePolicy::for_host_data(&authority, &[7; 32]).unwrap();
+        serde_json::from_slice(&import_body(key, &policy).unwrap()).unwrap()
+    }
+
     #[test]
     fn an_import_is_an_exportable_hsm_key_with_its_policy() {
         let key = PrivateKey::generate(2048).unwrap();
-        let authority = Url::parse("https://maa.example").unwrap();
-        let policy = ReleasePolicy::for_host_data(&authority, &[7; 32]);
-        let body: Value = serde_json::from_slice(&import_body(&key, &policy)).unwrap();
+        let body = body(ImportKey::Rsa(&key));
         assert_eq!(body["key"]["kty"], "RSA-HSM");
         assert_eq!(body["key"]["key_ops"], json!(["encrypt", "wrapKey"]));
         assert_eq!(body["hsm"], true);
@@ -176,5 +241,36 @@ mod tests {
         let jwk = body["key"].to_string();
         let back = PrivateKey::from_jwk(&jwk).unwrap();
         assert_eq!(back.public_key(), key.public_key());
+        assert_eq!(format!("{:?}", ImportKey::Rsa(&key)), "ImportKey(..)");
+    }
+
+    #[test]
+    fn curves_and_symmetric_keys_are_imported_as_such() {
+        let key = EcPrivateKey::generate(Curve::P521).unwrap();
+        let body = body(ImportKey::Ec(&key));
+        let jwk: Value = serde_json::from_str(&key.to_jwk()).unwrap();
+        for name in ["crv", "d", "x", "y"] {
+            assert_eq!(body["key"][name], jwk[name]);
+        }
+        assert_eq!(body["key"]["kty"], "EC-HSM");
+        let body = self::body(ImportKey::Oct(&[1; 32]));
+        assert_eq!(
+            body["key"],
+            json!({
+                "kty": "oct-HSM", "key_size": 256, "key_ops": ["wrapKey", "unwrapKey"],
+                "k": "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE",
+            })
+        );
+    }
+
+    #[test]
+    fn a_symmetric_key_of_a_length_that_no_vault_takes_is_refused() {
+        let authority = Url::parse("https://maa.example").unwrap();
+        let policy = ReleasePolicy::for_host_data(&authority, &[7; 32]).unwrap();
+        for length in [0, 65] {
+            let refused = import_body(ImportKey::Oct(&vec![1; length]), &policy);
+            assert!(matches!(refused, Err(KeyVaultError::Import { .. })));
+        }
+        assert!(import_body(ImportKey::Oct(&[1; 64]), &policy).is_ok());
     }
 }

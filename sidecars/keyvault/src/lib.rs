@@ -2,7 +2,7 @@
 //!
 //! [`ReleaseClient`] has a key released against an attestation token and believes the answer only after its signature,
 //! its certificates and every echo of the request are checked. [`KeyClient`] imports key encryption keys under a
-//! [`ReleasePolicy`]; [`SecretClient`] keeps wrapped data encryption keys.
+//! [`ReleasePolicy`], which [`evaluate`] judges without a vault; [`SecretClient`] keeps wrapped data encryption keys.
 
 mod error;
 mod jws;
@@ -10,14 +10,17 @@ mod key;
 mod kind;
 mod policy;
 mod release;
+mod released;
 mod secret;
 mod wire;
 
 pub use error::KeyVaultError;
-pub use key::{KeyClient, KeyInfo};
-pub use kind::{UnknownVaultKind, VaultKind};
-pub use policy::ReleasePolicy;
-pub use release::{ReleaseClient, ReleasedKey};
+pub use jws::JwsFlaw;
+pub use key::{ImportKey, KeyClient, KeyInfo};
+pub use kind::{Cloud, UnknownCloud, UnknownVaultKind, VaultKind};
+pub use policy::{Clause, Explanation, Group, PolicyFlaw, ReleasePolicy, ReleaseTerms, evaluate};
+pub use release::ReleaseClient;
+pub use released::ReleasedKey;
 pub use secret::{SecretClient, SecretValue};
 
 #[cfg(test)]

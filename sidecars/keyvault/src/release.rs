@@ -2,14 +2,15 @@ use std::time::SystemTime;
 
 use base64::Engine as _;
 use cleanroom_crypto::keywrap::unwrap_rsa_aes;
+use cleanroom_crypto::random;
 use cleanroom_crypto::rsa::{OaepHash, PrivateKey};
-use cleanroom_crypto::{Zeroizing, random};
 use rustls_pki_types::TrustAnchor;
 use serde::{Deserialize, Serialize};
-use sidecar_http::{HttpsClient, Request, Trust};
+use sidecar_http::{ApiVersion, HttpsClient, Request, Trust};
 use url::Url;
 
-use crate::wire::{B64URL, HOP, Object, accept, decode};
+use crate::released::{Material, ReleasedKey};
+use crate::wire::{API_VERSION, B64URL, HOP, Object, accept, decode};
 use crate::{KeyVaultError, jws};
 
 /// The wrapping asked for. The service's default uses SHA-1 for its OAEP.
@@ -20,6 +21,7 @@ const ANSWER_CAP: usize = 1 << 20;
 #[derive(Clone, Debug)]
 pub struct ReleaseClient {
     https: HttpsClient,
+    version: ApiVersion,
     anchors: Vec<TrustAnchor<'static>>,
 }
 
@@ -73,19 +75,28 @@ struct Envelope {
 }
 
 impl ReleaseClient {
-    /// A client that believes signatures which chain to `trust`.
+    /// A client that believes signatures which chain to `trust`. It asks under api-version 7.4.
     pub fn new(https: HttpsClient, trust: Trust) -> Self {
         Self {
             https,
+            version: API_VERSION,
             anchors: trust.anchors(),
         }
+    }
+
+    /// Asks under another api-version.
+    #[must_use]
+    pub fn with_api_version(self, version: ApiVersion) -> Self {
+        Self { version, ..self }
     }
 
     /// Has the key `kid` (a name, or name and version as `name/version`; without version the current one) released to
     /// the holder of `transfer_key`, whose public half `maa_token` vouches for.
     ///
-    /// The answer is believed only if the vault's certificate signed it, it echoes wrapping, nonce and key, and it was
-    /// wrapped for `transfer_key`. The clock judges the certificates' validity.
+    /// The answer is believed only if the vault's certificate signed it, it echoes wrapping, nonce and key, it was wrapped
+    /// for `transfer_key`, and the material is a key of the type it names. The clock judges the certificates' validity. A
+    /// nonce that is not echoed at all is let pass: freshness follows from the transfer key, and older interfaces of the
+    /// service answer without.
     ///
     /// # Errors
     /// [`KeyVaultError`]: the vault's refusal in its own words, or what in the answer is not as asked.
@@ -105,7 +116,7 @@ impl ReleaseClient {
             nonce: &nonce,
             target: maa_token,
         };
-        let url = Object::Key.url(vault, kid, Some("release"))?;
+        let url = Object::Key.url(vault, kid, Some("release"), &self.version)?;
         let request = Request::post(HOP, url)
             .bearer(access_token)
             .json(&question)
@@ -157,19 +168,8 @@ impl ReleaseClient {
         let wrapped = decode(&envelope.ciphertext, "the wrapped key is not base64url")?;
         let clear = unwrap_rsa_aes(transfer_key, OaepHash::Sha256, &wrapped)
             .map_err(KeyVaultError::Unwrap)?;
-        let material = match key.kty.as_str() {
-            "RSA" | "RSA-HSM" => Material::Rsa(Box::new(
-                PrivateKey::from_pkcs8_der(&clear).map_err(KeyVaultError::Unwrap)?,
-            )),
-            "oct" | "oct-HSM" => Material::Oct(clear),
-            _ => return Err(KeyVaultError::KeyType { kty: key.kty }),
-        };
-        Ok(ReleasedKey {
-            kid: key.kid,
-            version,
-            key_ops: key.key_ops,
-            material,
-        })
+        let material = Material::read(&key.kty, clear)?;
+        Ok(ReleasedKey::new(key.kid, version, key.key_ops, material))
     }
 }
 
@@ -220,94 +220,9 @@ fn echo(member: &'static str, expected: &str, actual: &str) -> Result<(), KeyVau
     })
 }
 
-enum Material {
-    Rsa(Box<PrivateKey>),
-    Oct(Zeroizing<Vec<u8>>),
-}
-
-/// A key out of a vault; wiped on drop, never printed.
-pub struct ReleasedKey {
-    kid: String,
-    version: String,
-    key_ops: Vec<String>,
-    material: Material,
-}
-
-impl ReleasedKey {
-    /// The key's URL in its vault, with version.
-    pub fn kid(&self) -> &str {
-        &self.kid
-    }
-
-    /// The version that was released.
-    pub fn version(&self) -> &str {
-        &self.version
-    }
-
-    /// The key, if it is an RSA key.
-    pub fn rsa(&self) -> Option<&PrivateKey> {
-        match &self.material {
-            Material::Rsa(key) => Some(key),
-            Material::Oct(_) => None,
-        }
-    }
-
-    /// The key's bytes, if it is a symmetric key.
-    pub fn symmetric(&self) -> Option<&[u8]> {
-        match &self.material {
-            Material::Rsa(_) => None,
-            Material::Oct(bytes) => Some(bytes),
-        }
-    }
-
-    /// The key as JWK with alphabetical members: `{"d","dp","dq","e","key_ops"?,"kty":"RSA","n","p","q","qi"}` or
-    /// `{"k","key_ops"?,"kty":"oct"}`.
-    pub fn to_jwk(&self) -> Zeroizing<String> {
-        let plain = match &self.material {
-            Material::Rsa(key) => key.to_jwk(),
-            Material::Oct(bytes) => {
-                let k = Zeroizing::new(B64URL.encode(bytes.as_slice()));
-                Zeroizing::new(format!(r#"{{"k":"{}","kty":"oct"}}"#, k.as_str()))
-            }
-        };
-        with_key_ops(plain, &self.key_ops)
-    }
-}
-
-/// Puts `key_ops` before `kty`, without a copy of the secret that is not wiped.
-pub(crate) fn with_key_ops(jwk: Zeroizing<String>, key_ops: &[String]) -> Zeroizing<String> {
-    let Some((before, after)) = jwk.split_once("\"kty\"").filter(|_| !key_ops.is_empty()) else {
-        return jwk;
-    };
-    let ops = serde_json::Value::from(key_ops).to_string();
-    let mut out = Zeroizing::new(String::with_capacity(jwk.len() + ops.len() + 16));
-    for part in [before, "\"key_ops\":", &ops, ",\"kty\"", after] {
-        out.push_str(part);
-    }
-    out
-}
-
-impl std::fmt::Debug for ReleasedKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ReleasedKey")
-            .field("kid", &self.kid)
-            .finish_non_exhaustive()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn key_ops_stand_before_the_type_and_only_if_there_are_any() {
-        let jwk = || Zeroizing::new(r#"{"k":"AA","kty":"oct"}"#.to_owned());
-        assert_eq!(*with_key_ops(jwk(), &[]), *jwk());
-        assert_eq!(
-            *with_key_ops(jwk(), &["encrypt".to_owned(), "wrapKey".to_owned()]),
-            r#"{"k":"AA","key_ops":["encrypt","wrapKey"],"kty":"oct"}"#
-        );
-    }
 
     #[test]
     fn a_key_is_the_asked_one_by_vault_name_and_version() {

@@ -1,16 +1,17 @@
 use cleanroom_crypto::Zeroizing;
 use serde::Deserialize;
 use serde_json::json;
-use sidecar_http::{HttpsClient, Request, Response};
+use sidecar_http::{ApiVersion, HttpsClient, Request, Response};
 use url::Url;
 
 use crate::KeyVaultError;
-use crate::wire::{HOP, Object, accept};
+use crate::wire::{API_VERSION, HOP, Object, accept};
 
 /// Reads and writes secrets: wrapped data encryption keys. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct SecretClient {
     https: HttpsClient,
+    version: ApiVersion,
 }
 
 /// A secret out of a vault; wiped on drop, never printed.
@@ -46,9 +47,18 @@ struct Bundle {
 }
 
 impl SecretClient {
-    /// A client over `https`.
+    /// A client over `https`. It asks under api-version 7.4.
     pub const fn new(https: HttpsClient) -> Self {
-        Self { https }
+        Self {
+            https,
+            version: API_VERSION,
+        }
+    }
+
+    /// Asks under another api-version.
+    #[must_use]
+    pub fn with_api_version(self, version: ApiVersion) -> Self {
+        Self { version, ..self }
     }
 
     /// Reads a secret: the current version, or the one of `name/version`.
@@ -62,7 +72,7 @@ impl SecretClient {
         name: &str,
         access_token: &str,
     ) -> Result<SecretValue, KeyVaultError> {
-        let url = Object::Secret.url(vault, name, None)?;
+        let url = Object::Secret.url(vault, name, None, &self.version)?;
         let request = Request::get(HOP, url).bearer(access_token);
         let response = self.https.send_retrying(&request).await?;
         read(&accept(response, Object::Secret, name)?)
@@ -81,7 +91,7 @@ impl SecretClient {
         value: &str,
         access_token: &str,
     ) -> Result<SecretValue, KeyVaultError> {
-        let url = Object::Secret.url(vault, name, None)?;
+        let url = Object::Secret.url(vault, name, None, &self.version)?;
         let request = Request::put(HOP, url)
             .bearer(access_token)
             .json(&json!({"value": value}));

@@ -14,6 +14,12 @@ use crate::{
     KeyClient, KeyVaultError, ReleaseClient, ReleasePolicy, ReleasedKey, SecretClient, VaultKind,
 };
 
+mod agreement;
+mod answers;
+mod kinds;
+mod signatures;
+mod vectors;
+
 const HOST_DATA: [u8; 32] = [0xAB; 32];
 
 struct Scene {
@@ -74,7 +80,7 @@ impl Scene {
 
     fn policy(&self) -> ReleasePolicy {
         let authority = Url::parse(self.world.services().maa.issuer()).unwrap();
-        ReleasePolicy::for_host_data(&authority, &HOST_DATA)
+        ReleasePolicy::for_host_data(&authority, &HOST_DATA).unwrap()
     }
 
     async fn import(&self, name: &str) {
@@ -94,6 +100,7 @@ impl Scene {
             "iss": self.world.services().maa.issuer(), "exp": 4_000_000_000_u64,
             "x-ms-sevsnpvm-hostdata": "ab".repeat(32), "x-ms-compliance-status": "azure-compliant-uvm",
             "x-ms-attestation-type": "sevsnpvm", "x-ms-sevsnpvm-is-debuggable": false, "x-ms-sevsnpvm-vmpl": 0,
+            "x-ms-sevsnpvm-guestsvn-int": 104,
             "x-ms-runtime": {"keys": [jwk]},
         })
     }
@@ -220,157 +227,6 @@ async fn a_token_for_another_audience_or_principal_is_refused_as_such() {
 }
 
 #[tokio::test]
-async fn an_answer_to_another_question_is_not_believed() {
-    let scene = scene().await;
-    assert!(scene.release().await.is_ok());
-    let host = scene.url.host_str().unwrap().to_owned();
-    let kid = |from: &'static str, to: &'static str| {
-        move |payload: &mut Value| {
-            let kid = &mut payload["response"]["key"]["key"]["kid"];
-            *kid = json!(kid.as_str().unwrap().replace(from, to));
-        }
-    };
-    for refused in [
-        scene
-            .changed(|p| p["request"]["enc"] = json!("CKM_RSA_AES_KEY_WRAP"))
-            .await,
-        scene
-            .changed(|p| drop(p["request"].as_object_mut().unwrap().remove("enc")))
-            .await,
-        scene
-            .changed(|p| p["request"]["nonce"] = json!("another"))
-            .await,
-        scene.changed(kid("/keys/kek/", "/keys/kek2/")).await,
-        scene.changed(kid("litwarekv", "fabrikamkv")).await,
-        scene
-            .changed(move |p| p["request"]["kid"] = json!(format!("https://{host}/keys/other/1")))
-            .await,
-    ] {
-        assert_eq!(refused.code(), "CR-KV-0023", "{refused}");
-    }
-    let versionless = scene.changed(|p| {
-        let kid = &mut p["response"]["key"]["key"]["kid"];
-        *kid = json!(kid.as_str().unwrap().rsplit_once('/').unwrap().0);
-    });
-    assert_eq!(versionless.await.code(), "CR-KV-0015");
-    // A vault that does not echo the nonce is believed: the service's older interfaces do not.
-    scene.vault().misbehave(Some(Arc::new(|p| {
-        drop(p["request"].as_object_mut().unwrap().remove("nonce"))
-    })));
-    assert!(scene.release().await.is_ok());
-}
-
-#[tokio::test]
-async fn a_key_wrapped_for_somebody_else_or_changed_does_not_unwrap() {
-    let scene = scene().await;
-    let mut claims = scene.claims();
-    let mut jwk = SigningKey::generate().unwrap().jwk();
-    jwk["key_ops"] = json!(["encrypt"]);
-    claims["x-ms-runtime"]["keys"] = json!([jwk]);
-    assert_eq!(
-        scene.release_with(&claims, "kek").await.unwrap_err().code(),
-        "CR-KV-0024"
-    );
-    let short = scene.changed(|p| {
-        let envelope = base64::Engine::encode(&crate::wire::B64URL, r#"{"ciphertext":"AAAA"}"#);
-        p["response"]["key"]["key"]["key_hsm"] = json!(envelope);
-    });
-    assert_eq!(short.await.code(), "CR-KV-0024");
-    let kty = scene.changed(|p| p["response"]["key"]["key"]["kty"] = json!("EC-HSM"));
-    assert_eq!(kty.await.code(), "CR-KV-0025");
-}
-
-mod signatures {
-    use std::time::Duration;
-
-    use base64::Engine as _;
-    use serde_json::Value;
-
-    use super::*;
-    use crate::jws;
-    use crate::wire::B64URL;
-
-    const HOST: &str = "litwarekv.vault.azure.net";
-
-    fn verify(jws: &str, trust: &Trust) -> Result<Value, KeyVaultError> {
-        let now = std::time::UNIX_EPOCH.elapsed().unwrap();
-        jws::verify(jws, HOST, &trust.anchors(), now)
-    }
-
-    /// The JWS with one member of its header replaced; the signature then covers another text.
-    fn with_header(jws: &str, change: impl Fn(&mut Value)) -> String {
-        let (header, rest) = jws.split_once('.').unwrap();
-        let mut header: Value = serde_json::from_slice(&B64URL.decode(header).unwrap()).unwrap();
-        change(&mut header);
-        format!("{}.{rest}", B64URL.encode(header.to_string()))
-    }
-
-    #[tokio::test]
-    async fn only_the_vaults_own_certificate_over_the_very_bytes_is_believed() {
-        let scene = scene().await;
-        let trust = test_support::trust(&scene.world).unwrap();
-        let payload = json!({"a": 1});
-        let good = scene.vault().sign(&payload).unwrap();
-        assert_eq!(verify(&good, &trust).unwrap(), payload);
-
-        let code = |jws: &str| verify(jws, &trust).unwrap_err().code().to_owned();
-        let fabrikam = &scene.world.services().vaults["fabrikamhsm.managedhsm.azure.net"];
-        assert_eq!(code(&fabrikam.sign(&payload).unwrap()), "CR-KV-0021");
-        assert_eq!(
-            verify(&good, &Trust::web()).unwrap_err().code(),
-            "CR-KV-0021"
-        );
-        let later = Duration::from_secs(100_000_000_000);
-        let dead = jws::verify::<Value>(&good, HOST, &trust.anchors(), later);
-        assert_eq!(dead.unwrap_err().code(), "CR-KV-0021");
-
-        let (head, signature) = good.rsplit_once('.').unwrap();
-        let mut bytes = B64URL.decode(signature).unwrap();
-        bytes[100] ^= 1;
-        assert_eq!(
-            code(&format!("{head}.{}", B64URL.encode(&bytes))),
-            "CR-KV-0022"
-        );
-        let other = B64URL.encode(json!({"a": 2}).to_string());
-        let parts: Vec<_> = good.split('.').collect();
-        assert_eq!(
-            code(&format!("{}.{other}.{}", parts[0], parts[2])),
-            "CR-KV-0022"
-        );
-
-        for (refused, expected) in [
-            (
-                with_header(&good, |h| h["alg"] = json!("none")),
-                "CR-KV-0020",
-            ),
-            (
-                with_header(&good, |h| h["alg"] = json!("PS256")),
-                "CR-KV-0020",
-            ),
-            (with_header(&good, |h| h["x5c"] = json!([])), "CR-KV-0020"),
-            (
-                with_header(&good, |h| h["x5c"] = json!(vec!["AA=="; 20])),
-                "CR-KV-0020",
-            ),
-            (
-                with_header(&good, |h| h["x5c"] = json!(["AA=="])),
-                "CR-KV-0021",
-            ),
-            (
-                with_header(&good, |h| h["crit"] = json!(["exp"])),
-                "CR-KV-0020",
-            ),
-            (with_header(&good, |h| h["kid"] = json!("x")), "CR-KV-0022"),
-            (head.to_owned(), "CR-KV-0020"),
-            (format!("{good}.x"), "CR-KV-0020"),
-            (String::new(), "CR-KV-0020"),
-        ] {
-            assert_eq!(code(&refused), expected, "{refused}");
-        }
-    }
-}
-
-#[tokio::test]
 async fn a_vault_that_is_busy_twice_releases_at_the_third_try() {
     let scene = scene().await;
     scene.world.upset(
@@ -401,6 +257,19 @@ async fn a_vault_that_stays_busy_or_breaks_off_is_an_upstream_failure() {
         (busy.code(), busy.fault()),
         ("CR-KV-0013", Fault::Upstream { retry: true })
     );
+    scene.world.upsets().calm();
+    let asked = |scene: &Scene| scene.world.requests("vault").len();
+    let before = asked(&scene);
+    scene
+        .world
+        .upset(Upset::next("vault", Kind::Throttle(86_400)).at("/release"));
+    let throttled = scene.release().await.unwrap_err();
+    assert!(
+        matches!(&throttled, KeyVaultError::Unavailable { status, retry_after: Some(wait), .. }
+            if status.as_u16() == 429 && wait.as_secs() == 86_400),
+        "{throttled}"
+    );
+    assert_eq!(asked(&scene), before + 1);
     scene.world.upsets().calm();
     scene.world.upset(
         Upset::next("vault", Kind::TruncateBody)
@@ -445,4 +314,43 @@ async fn secrets_are_written_by_the_owner_and_read_by_the_room() {
         .unwrap();
     let refused = client.get(&scene.url, "dek", &stranger).await.unwrap_err();
     assert_eq!(refused.code(), "CR-KV-0011");
+}
+
+#[tokio::test]
+async fn the_version_asked_under_is_configuration() {
+    let scene = scene().await;
+    let target = scene.world.services().maa.sign(&scene.claims()).unwrap();
+    let ask = async |version: &str| {
+        let client = scene.release.clone();
+        let client = client.with_api_version(version.parse().unwrap());
+        let released = client
+            .release(&scene.url, "kek", &scene.room(), &target, &scene.transfer)
+            .await;
+        released.map(drop)
+    };
+    ask("2025-07-01").await.unwrap();
+    let last = scene.world.requests("vault").pop().unwrap();
+    assert_eq!(last.path, "/keys/kek/release?api-version=2025-07-01");
+    let unknown = ask("1.0").await.unwrap_err();
+    assert!(
+        matches!(&unknown, KeyVaultError::Rejected { status, .. } if status.as_u16() == 400),
+        "{unknown}"
+    );
+    let version = || "7.6".parse().unwrap();
+    let keys = KeyClient::new(scene.https.clone()).with_api_version(version());
+    assert!(
+        keys.get(&scene.url, "kek", &scene.owner())
+            .await
+            .unwrap()
+            .is_some()
+    );
+    let secrets = SecretClient::new(scene.https.clone()).with_api_version(version());
+    let missing = secrets.get(&scene.url, "none", &scene.room()).await;
+    assert!(matches!(missing, Err(KeyVaultError::NotFound { .. })));
+    let requests = scene.world.requests("vault");
+    let [.., key, secret] = requests.as_slice() else {
+        panic!("{requests:?}");
+    };
+    assert_eq!(key.path, "/keys/kek?api-version=7.6");
+    assert_eq!(secret.path, "/secrets/none?api-version=7.6");
 }

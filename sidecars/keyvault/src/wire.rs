@@ -3,14 +3,15 @@ use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::StatusCode;
 use serde::Deserialize;
-use sidecar_http::Response;
+use sidecar_http::{ApiVersion, Response};
 use url::{Position, Url};
 
 use crate::KeyVaultError;
 
 /// The service as error texts name it.
 pub(crate) const HOP: &str = "Key Vault";
-const API_VERSION: &str = "7.4";
+/// The version asked under unless configured otherwise.
+pub(crate) const API_VERSION: ApiVersion = ApiVersion::preset("7.4");
 const MESSAGE_CAP: usize = 600;
 
 /// base64url without padding; padding is tolerated when reading.
@@ -72,6 +73,7 @@ impl Object {
         vault: &Url,
         name: &str,
         action: Option<&str>,
+        api_version: &ApiVersion,
     ) -> Result<Url, KeyVaultError> {
         let (name, version) = self.split(name)?;
         let mut url = checked(vault)?;
@@ -84,7 +86,7 @@ impl Object {
             segments.extend(version).extend(action);
         }
         url.query_pairs_mut()
-            .append_pair("api-version", API_VERSION);
+            .append_pair("api-version", api_version.as_str());
         Ok(url)
     }
 }
@@ -136,6 +138,7 @@ pub(crate) fn accept(
     if status == StatusCode::OK {
         return Ok(response);
     }
+    let retry_after = response.retry_after();
     let reason = match serde_json::from_slice::<Refusal>(&response.body) {
         Ok(refusal) => refusal.error,
         Err(_) => Reason::default(),
@@ -153,7 +156,11 @@ pub(crate) fn accept(
             name: name.to_owned(),
             message,
         },
-        408 | 429 | 500..=599 => KeyVaultError::Unavailable { status, message },
+        408 | 429 | 500..=599 => KeyVaultError::Unavailable {
+            status,
+            message,
+            retry_after,
+        },
         _ => KeyVaultError::Rejected {
             status,
             code,
@@ -177,12 +184,12 @@ mod tests {
     #[test]
     fn urls_keep_the_port_and_carry_name_version_and_action() {
         let vault = Url::parse("https://litware.vault.azure.net:8443/").unwrap();
-        let url = Object::Key.url(&vault, "kek-1/0a", Some("release"));
+        let url = Object::Key.url(&vault, "kek-1/0a", Some("release"), &API_VERSION);
         assert_eq!(
             url.unwrap().as_str(),
             "https://litware.vault.azure.net:8443/keys/kek-1/0a/release?api-version=7.4"
         );
-        let url = Object::Secret.url(&vault, "wrapped", None);
+        let url = Object::Secret.url(&vault, "wrapped", None, &API_VERSION);
         assert_eq!(
             url.unwrap().as_str(),
             "https://litware.vault.azure.net:8443/secrets/wrapped?api-version=7.4"
@@ -193,10 +200,10 @@ mod tests {
     fn names_that_would_change_the_path_are_refused() {
         let vault = Url::parse("https://litware.vault.azure.net").unwrap();
         for name in ["", "..", "a/", "/a", "a/b/c", "a?b", "a%2fb", "é", "a b"] {
-            let refused = Object::Key.url(&vault, name, None);
+            let refused = Object::Key.url(&vault, name, None, &API_VERSION);
             assert!(matches!(refused, Err(KeyVaultError::Name { .. })), "{name}");
         }
-        assert!(Object::Key.url(&vault, "a", None).is_ok());
+        assert!(Object::Key.url(&vault, "a", None, &API_VERSION).is_ok());
     }
 
     #[test]
@@ -208,7 +215,7 @@ mod tests {
             "https://litware.vault.azure.net/?x=1",
             "https://127.0.0.1",
         ] {
-            let refused = Object::Key.url(&Url::parse(text).unwrap(), "kek", None);
+            let refused = Object::Key.url(&Url::parse(text).unwrap(), "kek", None, &API_VERSION);
             assert!(matches!(refused, Err(KeyVaultError::Url { .. })), "{text}");
         }
     }

@@ -3,16 +3,19 @@
 //! Tokens are verified by [`Entra`], attestation tokens by the issuers' certificates, the policy is evaluated claim by
 //! claim, the release is wrapped for the transfer key in the token and signed by the vault's certificate. Roles are
 //! simple: principals of the owner's tenant import, set and read; only principals named by [`Vault::allow`] release (and
-//! read). Not here: deletion, recovery, cryptographic operations, certificates.
+//! read). Not here: deletion, recovery, creation, cryptographic
+//! operations, certificates.
 mod auth;
 mod evidence;
 mod fault;
 mod keys;
 mod listing;
+mod material;
 mod policy;
 mod release;
 mod secrets;
 mod signer;
+mod update;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -60,6 +63,7 @@ struct State {
     keys: BTreeMap<String, Vec<KeyVersion>>,
     secrets: BTreeMap<String, Vec<SecretVersion>>,
     mischief: Option<Mischief>,
+    tampering: Option<Tampering>,
 }
 
 #[derive(Clone)]
@@ -67,10 +71,20 @@ struct KeyVersion {
     version: String,
     created: i64,
     key_ops: Vec<String>,
+    life: Life,
     exportable: bool,
     policy: Option<Value>,
+    immutable: bool,
     tags: Option<Value>,
     material: Material,
+}
+
+/// When a key works.
+#[derive(Clone, Copy)]
+struct Life {
+    enabled: bool,
+    not_before: Option<i64>,
+    expires: Option<i64>,
 }
 
 #[derive(Clone)]
@@ -78,6 +92,12 @@ enum Material {
     Rsa {
         n: Vec<u8>,
         e: Vec<u8>,
+        pkcs8: Vec<u8>,
+    },
+    Ec {
+        curve: &'static str,
+        x: Vec<u8>,
+        y: Vec<u8>,
         pkcs8: Vec<u8>,
     },
     Oct(Vec<u8>),
@@ -94,6 +114,28 @@ struct SecretVersion {
 
 /// Changes the payload of a release before it is signed: the vault a client must not believe.
 pub type Mischief = Arc<dyn Fn(&mut Value) + Send + Sync>;
+
+/// Changes the signed answer of a release: somebody on the way.
+pub type Tampering = Arc<dyn Fn(String) -> String + Send + Sync>;
+
+/// Whether the claims of a token of `issuer` satisfy a release policy, as this vault judges; the error names what differs.
+/// For tests that hold another judge against this one.
+///
+/// # Errors
+/// The policy is not one of the grammar, or the first clause that fails.
+pub fn satisfies(policy: &Value, issuer: &str, claims: &Value) -> Result<(), PolicyError> {
+    policy::check(policy).map_err(PolicyError::Grammar)?;
+    policy::evaluate(policy, issuer, claims).map_err(PolicyError::Clause)
+}
+
+/// Why a policy is not satisfied.
+#[derive(Debug)]
+pub enum PolicyError {
+    /// It is not one of the grammar.
+    Grammar(String),
+    /// A clause fails.
+    Clause(String),
+}
 
 impl std::fmt::Debug for Vault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -130,6 +172,11 @@ impl Vault {
     /// From now on every release is changed so before it is signed; `None` ends it.
     pub fn misbehave(&self, mischief: Option<Mischief>) {
         self.state(|state| state.mischief = mischief);
+    }
+
+    /// From now on every signed answer of a release is changed so on its way; `None` ends it.
+    pub fn tamper(&self, tampering: Option<Tampering>) {
+        self.state(|state| state.tampering = tampering);
     }
 
     /// The current value of a secret.
@@ -194,9 +241,15 @@ impl Vault {
         Router::new()
             .route("/keys", get(listing::keys))
             .route("/keys/{name}/versions", get(listing::key_versions))
-            .route("/keys/{name}", put(keys::import).get(keys::current))
-            .route("/keys/{name}/", get(keys::current))
-            .route("/keys/{name}/{version}", get(keys::version))
+            .route(
+                "/keys/{name}",
+                put(keys::import).get(keys::current).patch(update::current),
+            )
+            .route("/keys/{name}/", get(keys::current).patch(update::current))
+            .route(
+                "/keys/{name}/{version}",
+                get(keys::version).patch(update::version),
+            )
             .route("/keys/{name}/release", post(release::current))
             .route("/keys/{name}/{version}/release", post(release::version))
             .route("/secrets", get(listing::secrets))

@@ -33,7 +33,7 @@ impl KekOwner {
         };
         let principal = owner.party.service_principal.as_ref();
         let token = owner.token(world, &principal.expect("a principal").client_id, 3600);
-        let policy = ReleasePolicy::for_host_data(&world.url(MAA_HOST), host_data);
+        let policy = ReleasePolicy::for_host_data(&world.url(MAA_HOST), host_data).expect("a policy");
         KeyClient::new(crate::https(world).expect("a client"))
             .import_rsa(&owner.vault, "kek", &owner.kek, &policy, &token)
             .await

@@ -8,8 +8,9 @@ use super::fault::VaultFault;
 use crate::entra::Principal;
 use crate::world::VaultKind;
 
+/// Secure key release is in all of them.
 const API_VERSIONS: [&str; 7] = [
-    "7.2",
+    "7.3-preview",
     "7.3",
     "7.4",
     "7.5",
@@ -95,17 +96,7 @@ impl FromRequestParts<Vault> for Caller {
             .entra
             .verify(token, audience)
             .map_err(|why| refuse(format!("AKV10022: The token was not accepted: {why}.")))?;
-        let query = parts.uri.query().unwrap_or_default();
-        let mut pairs = url::form_urlencoded::parse(query.as_bytes());
-        match pairs.find(|(name, _)| name == "api-version") {
-            Some((_, version)) if API_VERSIONS.contains(&&*version) => {}
-            Some((_, version)) => {
-                return Err(VaultFault::bad(format!(
-                    "The api-version '{version}' is not supported."
-                )));
-            }
-            None => return Err(VaultFault::bad("api-version must be specified")),
-        }
+        ApiVersion::of(&parts.uri)?;
         let allowed = vault.state(|state| {
             state.allowed.contains(&principal.client_id)
                 || state.allowed.contains(&principal.object_id)
@@ -115,6 +106,33 @@ impl FromRequestParts<Vault> for Caller {
             allowed,
             principal,
         })
+    }
+}
+
+/// The version of the interface that a request names; [`Caller`] has checked it.
+pub(super) struct ApiVersion(pub(super) String);
+
+impl ApiVersion {
+    fn of(uri: &Uri) -> Result<Self, VaultFault> {
+        let query = uri.query().unwrap_or_default();
+        let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+        match pairs.find(|(name, _)| name == "api-version") {
+            Some((_, version)) if API_VERSIONS.contains(&&*version) => {
+                Ok(Self(version.into_owned()))
+            }
+            Some((_, version)) => Err(VaultFault::bad(format!(
+                "The api-version '{version}' is not supported."
+            ))),
+            None => Err(VaultFault::bad("api-version must be specified")),
+        }
+    }
+}
+
+impl FromRequestParts<Vault> for ApiVersion {
+    type Rejection = VaultFault;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Vault) -> Result<Self, VaultFault> {
+        Self::of(&parts.uri)
     }
 }
 

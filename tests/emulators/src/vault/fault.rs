@@ -43,6 +43,11 @@ impl VaultFault {
         }
     }
 
+    /// A refusal of secure key release, `AKV.SKR.<number>`.
+    pub(super) fn release(number: u16, message: &str) -> Self {
+        Self::bad(format!("AKV.SKR.{number}: {message}"))
+    }
+
     /// `kind` is `Key` or `Secret`.
     pub(super) fn missing(kind: &'static str, noun: &str, name: &str) -> Self {
         let code = if kind == "Key" {

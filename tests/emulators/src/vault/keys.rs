@@ -1,5 +1,4 @@
 //! Keys: import under a release policy, and the public half.
-use aws_lc_rs::signature::RsaKeyPair;
 use axum::Json;
 use axum::extract::{Path, State};
 use base64::Engine as _;
@@ -11,9 +10,8 @@ use time::OffsetDateTime;
 
 use super::auth::Caller;
 use super::fault::VaultFault;
-use super::{KeyVersion, Material, Vault, policy};
-use crate::entra::jwt::pkcs8;
-use crate::world::VaultKind;
+use super::material::Jwk;
+use super::{KeyVersion, Life, Vault, policy, update};
 
 #[derive(Deserialize)]
 struct Import {
@@ -24,26 +22,69 @@ struct Import {
     tags: Option<Value>,
 }
 
-#[derive(Deserialize)]
-struct Jwk {
-    kty: String,
-    #[serde(default)]
-    key_ops: Vec<String>,
-    #[serde(flatten)]
-    numbers: serde_json::Map<String, Value>,
-}
-
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Attributes {
-    exportable: bool,
+pub(super) struct Attributes {
+    pub(super) exportable: Option<bool>,
+    enabled: Option<bool>,
+    #[serde(rename = "nbf")]
+    not_before: Option<i64>,
+    #[serde(rename = "exp")]
+    expires: Option<i64>,
+}
+
+impl Attributes {
+    /// What is said here, over what was.
+    pub(super) fn over(&self, before: Life) -> Result<Life, VaultFault> {
+        let life = Life {
+            enabled: self.enabled.unwrap_or(before.enabled),
+            not_before: self.not_before.or(before.not_before),
+            expires: self.expires.or(before.expires),
+        };
+        match (life.not_before, life.expires) {
+            (Some(not_before), Some(expires)) if not_before >= expires => {
+                Err(VaultFault::bad("exp must be later than nbf"))
+            }
+            _ => Ok(life),
+        }
+    }
+}
+
+impl Life {
+    /// Enabled, without dates.
+    pub(super) const NEW: Self = Self {
+        enabled: true,
+        not_before: None,
+        expires: None,
+    };
+
+    /// Refuses an operation of a key that does not work now.
+    pub(super) fn permit(self, operation: &str) -> Result<(), VaultFault> {
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        let refuse = |inner, what: &str| {
+            let text = format!("Operation {operation} is not allowed on {what} key.");
+            Err(VaultFault::forbidden(inner, text))
+        };
+        if !self.enabled {
+            return refuse("KeyDisabled", "a disabled");
+        }
+        if self.not_before.is_some_and(|at| now < at) {
+            return refuse("KeyNotYetValid", "a not yet valid");
+        }
+        if self.expires.is_some_and(|at| now >= at) {
+            return refuse("KeyExpired", "an expired");
+        }
+        Ok(())
+    }
 }
 
 #[derive(Deserialize)]
-struct PolicyBody {
+pub(super) struct PolicyBody {
     #[serde(rename = "contentType")]
     content_type: Option<String>,
     data: String,
+    #[serde(default)]
+    pub(super) immutable: bool,
 }
 
 pub(super) async fn import(
@@ -56,30 +97,40 @@ pub(super) async fn import(
     check_name(&name)?;
     let import: Import =
         serde_json::from_slice(&body).map_err(|e| VaultFault::bad(format!("The body: {e}")))?;
-    let policy = import
-        .release_policy
-        .map(|body| read_policy(&body))
-        .transpose()?;
-    match (import.attributes.exportable, &policy) {
-        (true, None) => return Err(VaultFault::bad("Exportable keys must have release policy")),
+    let exportable = import.attributes.exportable.unwrap_or(false);
+    let (policy, immutable) = match &import.release_policy {
+        Some(body) => (Some(read_policy(body)?), body.immutable),
+        None => (None, false),
+    };
+    match (exportable, &policy) {
+        (true, None) => {
+            return Err(VaultFault::release(
+                1004,
+                "Exportable keys must have release policy.",
+            ));
+        }
         (false, Some(_)) => {
-            return Err(VaultFault::bad(
-                "Only exportable keys may have a release policy",
+            return Err(VaultFault::release(
+                1005,
+                "Non-exportable keys must not have release policy.",
             ));
         }
         _ => {}
     }
+    // A policy belongs to the key by its name: a new version cannot shake off an immutable one.
+    let former = vault.state(|state| state.keys.get(&name)?.last().cloned());
+    if former.is_some_and(|former| former.immutable && former.policy != policy) {
+        return Err(update::immutable());
+    }
     let key = KeyVersion {
         version: super::version(),
         created: OffsetDateTime::now_utc().unix_timestamp(),
-        material: material(
-            vault.0.config.kind,
-            import.attributes.exportable,
-            &import.key,
-        )?,
+        material: import.key.material(vault.0.config.kind, exportable)?,
         key_ops: import.key.key_ops,
-        exportable: import.attributes.exportable,
+        life: import.attributes.over(Life::NEW)?,
+        exportable,
         policy,
+        immutable,
         tags: import.tags,
     };
     let shown = show(&vault, &name, &key);
@@ -119,7 +170,7 @@ pub(super) fn check_name(name: &str) -> Result<(), VaultFault> {
     )))
 }
 
-fn read_policy(body: &PolicyBody) -> Result<Value, VaultFault> {
+pub(super) fn read_policy(body: &PolicyBody) -> Result<Value, VaultFault> {
     if body
         .content_type
         .as_ref()
@@ -137,65 +188,28 @@ fn read_policy(body: &PolicyBody) -> Result<Value, VaultFault> {
     Ok(parsed)
 }
 
-fn material(kind: VaultKind, exportable: bool, jwk: &Jwk) -> Result<Material, VaultFault> {
-    let number = |name: &str| -> Result<Vec<u8>, VaultFault> {
-        let text = jwk.numbers.get(name).and_then(Value::as_str);
-        let text = text.ok_or_else(|| VaultFault::bad(format!("key.{name} is missing")))?;
-        URL_SAFE_NO_PAD
-            .decode(text.trim_end_matches('='))
-            .map_err(|e| VaultFault::bad(format!("key.{name}: {e}")))
-    };
-    match (jwk.kty.as_str(), kind) {
-        ("RSA", VaultKind::KeyVault) if exportable => Err(VaultFault::bad(
-            "Only keys protected by an HSM can be exportable",
-        )),
-        ("RSA" | "RSA-HSM", _) => {
-            let [n, e, d, p, q] = ["n", "e", "d", "p", "q"].map(number);
-            let [dp, dq, qi] = ["dp", "dq", "qi"].map(number);
-            let (n, e) = (n?, e?);
-            let der = pkcs8([&n, &e, &d?, &p?, &q?, &dp?, &dq?, &qi?]).map_err(VaultFault::bad)?;
-            RsaKeyPair::from_pkcs8(&der)
-                .map_err(|why| VaultFault::bad(format!("The RSA key is not valid: {why}")))?;
-            Ok(Material::Rsa { n, e, pkcs8: der })
-        }
-        ("oct" | "oct-HSM", VaultKind::ManagedHsm) => {
-            let k = number("k")?;
-            if k.len() > 64 {
-                return Err(VaultFault::bad("oct k too large, max 64"));
-            }
-            Ok(Material::Oct(k))
-        }
-        (other, _) => Err(VaultFault::bad(format!(
-            "Key type {other} is not supported by this vault."
-        ))),
-    }
-}
-
-impl Material {
-    pub(super) const fn kty(&self) -> &'static str {
-        match self {
-            Self::Rsa { .. } => "RSA-HSM",
-            Self::Oct(_) => "oct-HSM",
-        }
-    }
-}
-
 pub(super) fn kid(vault: &Vault, name: &str, key: &KeyVersion) -> String {
     format!("{}/keys/{name}/{}", vault.0.config.origin, key.version)
 }
 
 pub(super) fn attributes(key: &KeyVersion) -> Value {
-    json!({
-        "enabled": true, "created": key.created, "updated": key.created, "exportable": key.exportable,
+    let mut shown = json!({
+        "enabled": key.life.enabled, "created": key.created, "updated": key.created, "exportable": key.exportable,
         "recoveryLevel": "Recoverable+Purgeable", "recoverableDays": 90,
-    })
+    });
+    for (name, at) in [("nbf", key.life.not_before), ("exp", key.life.expires)] {
+        if let (Some(at), Some(members)) = (at, shown.as_object_mut()) {
+            members.insert(name.to_owned(), json!(at));
+        }
+    }
+    shown
 }
 
-pub(super) fn policy_body(policy: &Value) -> Value {
+pub(super) fn policy_body(policy: &Value, immutable: bool) -> Value {
     json!({
         "contentType": "application/json; charset=utf-8",
         "data": URL_SAFE_NO_PAD.encode(policy.to_string()),
-        "immutable": false,
+        "immutable": immutable,
     })
 }
 
@@ -212,16 +226,18 @@ fn tag(shown: &mut Value, key: &KeyVersion) {
     }
 }
 
-fn show(vault: &Vault, name: &str, key: &KeyVersion) -> Value {
+pub(super) fn show(vault: &Vault, name: &str, key: &KeyVersion) -> Value {
     let mut jwk =
         json!({"kid": kid(vault, name, key), "kty": key.material.kty(), "key_ops": key.key_ops});
-    if let (Material::Rsa { n, e, .. }, Some(members)) = (&key.material, jwk.as_object_mut()) {
-        members.insert("n".to_owned(), json!(URL_SAFE_NO_PAD.encode(n)));
-        members.insert("e".to_owned(), json!(URL_SAFE_NO_PAD.encode(e)));
+    if let Some(members) = jwk.as_object_mut() {
+        members.extend(key.material.public());
     }
     let mut shown = json!({"key": jwk, "attributes": attributes(key)});
     if let (Some(policy), Some(members)) = (&key.policy, shown.as_object_mut()) {
-        members.insert("release_policy".to_owned(), policy_body(policy));
+        members.insert(
+            "release_policy".to_owned(),
+            policy_body(policy, key.immutable),
+        );
     }
     tag(&mut shown, key);
     shown

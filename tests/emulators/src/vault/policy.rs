@@ -44,6 +44,9 @@ pub(super) fn check(policy: &Value) -> Result<(), String> {
             .filter(|(name, _)| *name != "authority")
             .map(clone)
             .collect();
+        if rest.contains_key("claim") {
+            return Err("an element of anyOf is a group, not a claim".to_owned());
+        }
         check_condition(&Value::from(rest), 0)?;
     }
     Ok(())
@@ -63,7 +66,9 @@ fn check_condition(condition: &Value, depth: usize) -> Result<(), String> {
     if let Some(claim) = members.get("claim") {
         let operators: Vec<_> = members.keys().filter(|name| *name != "claim").collect();
         return match operators.as_slice() {
-            [one] if OPERATORS.contains(&one.as_str()) && claim.is_string() => Ok(()),
+            [one] if OPERATORS.contains(&one.as_str()) && claim.is_string() => {
+                check_operand(one, &members[one.as_str()])
+            }
             _ => Err(format!(
                 "the condition on {claim} needs exactly one known operator"
             )),
@@ -74,6 +79,20 @@ fn check_condition(condition: &Value, depth: usize) -> Result<(), String> {
             .iter()
             .try_for_each(|part| check_condition(part, depth + 1)),
         _ => Err("a condition is one claim, anyOf or allOf".to_owned()),
+    }
+}
+
+fn check_operand(operator: &str, operand: &Value) -> Result<(), String> {
+    let known = text(operand);
+    let good = match operator {
+        "equals" | "notEquals" => known.is_some(),
+        "exists" => known.is_some_and(|text| text == "true" || text == "false"),
+        _ => number(operand).is_some(),
+    };
+    if good {
+        Ok(())
+    } else {
+        Err(format!("{operator} cannot compare with {operand}"))
     }
 }
 
@@ -138,10 +157,10 @@ fn one(condition: &Value, claims: &Value) -> Result<(), String> {
     let actual = look_up(claims, claim);
     let order = actual.and_then(|actual| compare(actual, expected));
     let holds = match operator.as_str() {
-        "exists" => text(expected) == actual.is_some().to_string(),
-        // A missing claim satisfies nothing, not even a difference.
-        "equals" => actual.is_some_and(|actual| text(actual) == text(expected)),
-        "notEquals" => actual.is_some_and(|actual| text(actual) != text(expected)),
+        "exists" => text(expected) == Some(actual.is_some().to_string()),
+        // A missing claim satisfies nothing, not even a difference; a list, an object or null equals nothing.
+        "equals" => actual.is_some_and(|actual| matches(actual, expected)),
+        "notEquals" => actual.is_some_and(|actual| !matches(actual, expected)),
         "less" => order == Some(Ordering::Less),
         "lessOrEquals" => matches!(order, Some(Ordering::Less | Ordering::Equal)),
         "greater" => order == Some(Ordering::Greater),
@@ -167,14 +186,23 @@ fn look_up<'a>(claims: &'a Value, name: &str) -> Option<&'a Value> {
     look_up(members.get(head)?, rest)
 }
 
-/// `false` and `"false"`, `0` and `"0"` are the same: samples write both.
-fn text(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), ToOwned::to_owned)
+/// `false` and `"false"`, `0` and `"0"` are the same: policies in use write both.
+fn text(value: &Value) -> Option<String> {
+    if value.is_null() || value.is_array() || value.is_object() {
+        return None;
+    }
+    let text = value.as_str().map(ToOwned::to_owned);
+    Some(text.unwrap_or_else(|| value.to_string()))
+}
+
+fn matches(actual: &Value, expected: &Value) -> bool {
+    text(actual).is_some() && text(actual) == text(expected)
+}
+
+fn number(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_str()?.parse().ok())
 }
 
 fn compare(actual: &Value, expected: &Value) -> Option<Ordering> {
-    let number = |value: &Value| value.as_i64().or_else(|| value.as_str()?.parse().ok());
     Some(number(actual)?.cmp(&number(expected)?))
 }

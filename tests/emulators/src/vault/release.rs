@@ -12,9 +12,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::auth::Caller;
+use super::auth::{ApiVersion, Caller};
 use super::fault::VaultFault;
-use super::{Material, Vault, evidence, keys, policy};
+use super::{Vault, evidence, keys, policy};
 
 const DEFAULT_WRAPPING: &str = "CKM_RSA_AES_KEY_WRAP";
 
@@ -28,32 +28,41 @@ struct Body {
 pub(super) async fn current(
     State(vault): State<Vault>,
     caller: Caller,
+    version: ApiVersion,
     Path(name): Path<String>,
     body: Bytes,
 ) -> Result<Json<Value>, VaultFault> {
-    release(&vault, &caller, &name, None, &body)
+    release(&vault, &caller, (&name, None), &version, &body)
 }
 
 pub(super) async fn version(
     State(vault): State<Vault>,
     caller: Caller,
-    Path((name, version)): Path<(String, String)>,
+    version: ApiVersion,
+    Path((name, key_version)): Path<(String, String)>,
     body: Bytes,
 ) -> Result<Json<Value>, VaultFault> {
-    release(&vault, &caller, &name, Some(&version), &body)
+    release(
+        &vault,
+        &caller,
+        (&name, Some(&key_version)),
+        &version,
+        &body,
+    )
 }
 
 fn release(
     vault: &Vault,
     caller: &Caller,
-    name: &str,
-    version: Option<&str>,
+    (name, version): (&str, Option<&str>),
+    api_version: &ApiVersion,
     body: &[u8],
 ) -> Result<Json<Value>, VaultFault> {
     caller.may_release()?;
     let body: Body =
         serde_json::from_slice(body).map_err(|e| VaultFault::bad(format!("The body: {e}")))?;
     let key = vault.find_key(name, version)?;
+    key.life.permit("release")?;
     let Some(rules) = key.policy.as_ref().filter(|_| key.exportable) else {
         return Err(VaultFault::forbidden(
             "KeyNotExportable",
@@ -66,18 +75,14 @@ fn release(
         VaultFault::forbidden("ForbiddenByReleasePolicy", format!("Target environment attestation does not meet key release policy requirements: {why}"))
     })?;
     let enc = body.enc.as_deref().unwrap_or(DEFAULT_WRAPPING);
-    let material = match &key.material {
-        Material::Rsa { pkcs8, .. } => pkcs8,
-        Material::Oct(bytes) => bytes,
-    };
-    let ciphertext = wrap(&evidence.transfer_key, enc, material)?;
+    let ciphertext = wrap(&evidence.transfer_key, enc, key.material.secret())?;
     let key_hsm = json!({
         "ciphertext": URL_SAFE_NO_PAD.encode(ciphertext),
         "header": {"alg": "dir", "enc": enc, "kid": "TransferKey"},
         "schema_version": "1.0",
     });
     let kid = keys::kid(vault, name, &key);
-    let mut request = json!({"api-version": "7.4", "enc": enc, "kid": kid});
+    let mut request = json!({"api-version": api_version.0, "enc": enc, "kid": kid});
     if let (Some(nonce), Some(members)) = (body.nonce, request.as_object_mut()) {
         members.insert("nonce".to_owned(), json!(nonce));
     }
@@ -89,7 +94,7 @@ fn release(
                 "kid": kid, "kty": key.material.kty(), "key_ops": key.key_ops,
                 "key_hsm": URL_SAFE_NO_PAD.encode(key_hsm.to_string()),
             },
-            "release_policy": keys::policy_body(rules),
+            "release_policy": keys::policy_body(rules, key.immutable),
         }},
     });
     if let Some(mischief) = vault.state(|state| state.mischief.clone()) {
@@ -99,6 +104,10 @@ fn release(
         .signer
         .sign(&payload)
         .map_err(|e| VaultFault::internal(e.to_string()))?;
+    let jws = match vault.state(|state| state.tampering.clone()) {
+        Some(tampering) => tampering(jws),
+        None => jws,
+    };
     Ok(Json(json!({"value": jws})))
 }
 

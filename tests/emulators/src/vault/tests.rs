@@ -11,6 +11,8 @@ use crate::entra::jwt::SigningKey;
 use crate::maa::Maa;
 use crate::world::Authority;
 
+mod rules;
+
 const OWNER: &str = "11111111-1111-4111-8111-111111111111";
 const STRANGER: &str = "22222222-2222-4222-8222-222222222222";
 const OFFICER: &str = "owner-client";
@@ -229,6 +231,10 @@ async fn an_exportable_key_needs_a_policy_of_the_grammar() {
         json!({"version": "1.0.0", "anyOf": [{"authority": "http://maa.example", "allOf": good["anyOf"][0]["allOf"]}]}),
         policy(json!([])),
         policy(json!([{"claim": "a", "equals": 1, "less": 2}])),
+        policy(json!([{"claim": "a", "equals": ["b"]}])),
+        policy(json!([{"claim": "a", "greaterOrEquals": "b"}])),
+        policy(json!([{"claim": "a", "exists": 1}])),
+        json!({"version": "1.0.0", "anyOf": [{"authority": ISSUER, "claim": "a", "equals": 1}]}),
         policy(json!([{"claim": "a", "like": "b"}])),
         policy(json!([{"allOf": [{"claim": "a"}]}])),
     ] {
