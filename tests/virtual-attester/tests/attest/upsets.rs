@@ -188,6 +188,7 @@ async fn a_service_that_asks_for_patience_gets_it_within_the_budget_and_no_furth
     scene.upset("vault", Kind::Throttle(120), 1);
     let outcome = scene.ask().await;
     outcome.is_refused(busy, "CR-KV-0013", 429, (1, 1));
+    assert_eq!(outcome.retry_after.as_deref(), Some("120"));
     scene.is_well().await;
 }
 
