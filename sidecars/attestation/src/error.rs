@@ -1,10 +1,14 @@
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use cleanroom_crypto::CryptoError;
 use http::StatusCode;
 use sidecar_http::{Coded, Fault, HttpsError};
 use snp::{CheckId, SnpError};
 use thiserror::Error;
+
+use crate::TokenFlaw;
 
 /// Why there is no evidence, or no token over it.
 #[derive(Debug, Error)]
@@ -15,11 +19,14 @@ pub enum AttestError {
         /// What is wrong.
         reason: String,
     },
-    /// This machine has no SNP guest device.
-    #[error("no SEV-SNP guest device: tried {paths}; this is not a confidential guest")]
+    /// No SNP guest device can be opened.
+    #[error(
+        "no SEV-SNP guest device can be opened, so this is no confidential guest, or its devices are not for this user: \
+         tried {tried}"
+    )]
     NoDevice {
-        /// The paths tried.
-        paths: String,
+        /// Every path tried and what became of it.
+        tried: String,
     },
     /// The device cannot be opened or refuses the request.
     #[error("{}: {step}", path.display())]
@@ -39,6 +46,28 @@ pub enum AttestError {
         path: PathBuf,
         /// The processor's own words.
         detail: String,
+    },
+    /// configfs-tsm answers for other hardware.
+    #[error("{}: the provider is {actual:?}, expected {expected:?}", path.display())]
+    TsmProvider {
+        /// The attribute file.
+        path: PathBuf,
+        /// The provider of SEV-SNP reports.
+        expected: &'static str,
+        /// What the kernel says.
+        actual: String,
+    },
+    /// Somebody else wrote into our request.
+    #[error(
+        "{}: generation {actual}, expected {expected}: another process writes into our requests", path.display()
+    )]
+    TsmRaced {
+        /// The attribute file.
+        path: PathBuf,
+        /// What our own writes count.
+        expected: u64,
+        /// What the kernel counted.
+        actual: String,
     },
     /// There is no security context directory.
     #[error("no security context directory: {reason}")]
@@ -75,12 +104,46 @@ pub enum AttestError {
         policy: String,
     },
     /// The certificates vouch for another firmware than the report's.
-    #[error("the host certificate vouches for TCB {endorsed}, the report says {reported}")]
+    #[error(
+        "the certificates of this chip vouch for TCB {endorsed}, the report says {reported}; tried {tried}"
+    )]
     TcbMismatch {
-        /// TCB of the certificate, hex.
+        /// TCBs of the certificates, hex.
         endorsed: String,
         /// TCB of the report, hex.
         reported: String,
+        /// Every source tried and what it had.
+        tried: String,
+    },
+    /// Nobody has certificates for the report.
+    #[error("no certificates for chip {chip}… with TCB {reported}; tried {tried}")]
+    NoEndorsements {
+        /// Begin of the chip id, hex.
+        chip: String,
+        /// TCB of the report, hex.
+        reported: String,
+        /// Every source tried and why it had none.
+        tried: String,
+        /// A source may have some later.
+        retry: bool,
+    },
+    /// There is no list of revoked keys.
+    #[error("no list of revoked keys of {product}; tried {tried}")]
+    NoRevocationList {
+        /// The product.
+        product: &'static str,
+        /// Every source tried and why it had none.
+        tried: String,
+        /// A source may have one later.
+        retry: bool,
+    },
+    /// The `certcache` configuration is not usable.
+    #[error("certcache: {member}: {reason}")]
+    CertCache {
+        /// The member.
+        member: &'static str,
+        /// What is wrong, and what was expected.
+        reason: String,
     },
     /// The report does not carry what was asked to be bound.
     #[error("the report carries other report_data than was asked for")]
@@ -107,10 +170,29 @@ pub enum AttestError {
         code: String,
         /// Its message, which names the claim where MAA tells.
         message: String,
+        /// How long MAA asks to be left alone.
+        retry_after: Option<Duration>,
     },
-    /// The token is no RS256 JWT.
-    #[error("MAA token: {reason}")]
-    BadToken {
+    /// The token is no JWT that could be judged.
+    #[error("MAA token: {0}")]
+    BadToken(TokenFlaw),
+    /// The token is signed in another way than the one accepted; `none` is no signature, as over a draft policy.
+    #[error("MAA token: signed with {actual:?}, expected \"RS256\"")]
+    Algorithm {
+        /// `alg` in the header, shortened.
+        actual: String,
+    },
+    /// The token names keys elsewhere than at the configured endpoint.
+    #[error("MAA token: its keys are at {actual}, expected {expected}")]
+    ForeignKeys {
+        /// `/certs` of the configured endpoint.
+        expected: String,
+        /// `jku` in the header, shortened.
+        actual: String,
+    },
+    /// The endpoint publishes keys that cannot be used.
+    #[error("MAA's signing keys: {reason}")]
+    SigningKeys {
         /// What is wrong.
         reason: String,
     },
@@ -158,6 +240,12 @@ pub enum AttestError {
     /// The evidence fails a check of the verifier.
     #[error(transparent)]
     Snp(SnpError),
+    /// A kept token was dropped while it was asked for.
+    #[error("the kept MAA token was dropped just now; ask again")]
+    Forgotten,
+    /// One answer to several askers.
+    #[error(transparent)]
+    Shared(Arc<Self>),
     /// A key could not be made or used.
     #[error("cryptography")]
     Crypto(#[from] CryptoError),
@@ -212,15 +300,25 @@ impl Coded for AttestError {
             Self::Endpoint { .. } => "CR-SKR-0012",
             Self::Https(error) => error.code(),
             Self::MaaRefused { .. } => "CR-SKR-0013",
-            Self::BadToken { .. } => "CR-SKR-0014",
+            Self::BadToken(_) => "CR-SKR-0014",
             Self::UnknownKey { .. } => "CR-SKR-0015",
             Self::TokenSignature => "CR-SKR-0016",
             Self::Claim { .. } => "CR-SKR-0017",
             Self::Lifetime { .. } => "CR-SKR-0018",
             Self::Clock { .. } => "CR-SKR-0019",
             Self::Snp(error) => error.code(),
+            Self::ForeignKeys { .. } => "CR-SKR-0070",
+            Self::SigningKeys { .. } => "CR-SKR-0071",
+            Self::Algorithm { .. } => "CR-SKR-0072",
+            Self::Forgotten => "CR-SKR-0073",
+            Self::Shared(error) => error.code(),
             Self::Crypto(_) => "CR-SKR-0020",
             Self::Stopping => "CR-SKR-0021",
+            Self::TsmProvider { .. } => "CR-SKR-0040",
+            Self::TsmRaced { .. } => "CR-SKR-0041",
+            Self::CertCache { .. } => "CR-SKR-0042",
+            Self::NoEndorsements { .. } => "CR-SKR-0043",
+            Self::NoRevocationList { .. } => "CR-SKR-0044",
         }
     }
 
@@ -230,6 +328,8 @@ impl Coded for AttestError {
             | Self::NoDevice { .. }
             | Self::Device { .. }
             | Self::Firmware { .. }
+            | Self::TsmProvider { .. }
+            | Self::TsmRaced { .. }
             | Self::NoContext { .. }
             | Self::Artefact { .. }
             | Self::PolicyMismatch { .. }
@@ -238,20 +338,43 @@ impl Coded for AttestError {
             | Self::Clock { .. }
             | Self::Crypto(_) => Fault::Platform,
             Self::AllowAll { .. } | Self::Debuggable { .. } => Fault::Denied,
-            Self::Endpoint { .. } => Fault::Caller,
             Self::Snp(error) => error.fault(),
+            Self::Endpoint { .. } | Self::CertCache { .. } => Fault::Caller,
+            Self::NoEndorsements { retry, .. } | Self::NoRevocationList { retry, .. } => {
+                Fault::Upstream { retry: *retry }
+            }
             Self::Https(error) => error.fault(),
             Self::MaaRefused { status, .. } => match status.as_u16() {
                 408 | 429 | 500..=599 => Fault::Upstream { retry: true },
                 _ => Fault::Denied,
             },
-            Self::BadToken { .. }
+            Self::BadToken(_)
+            | Self::Algorithm { .. }
+            | Self::ForeignKeys { .. }
+            | Self::SigningKeys { .. }
             | Self::UnknownKey { .. }
             | Self::TokenSignature
             | Self::Claim { .. }
             | Self::Lifetime { .. } => Fault::Upstream { retry: false },
-            Self::Stopping => Fault::Upstream { retry: true },
+            Self::Shared(error) => error.fault(),
+            Self::Forgotten | Self::Stopping => Fault::Upstream { retry: true },
         }
+    }
+}
+
+impl AttestError {
+    /// The error itself, where one answer served several askers.
+    pub fn cause(&self) -> &Self {
+        match self {
+            Self::Shared(error) => error.cause(),
+            other => other,
+        }
+    }
+}
+
+impl From<Arc<Self>> for AttestError {
+    fn from(shared: Arc<Self>) -> Self {
+        Arc::try_unwrap(shared).unwrap_or_else(Self::Shared)
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod context;
 mod device;
+mod endorsements;
 mod endpoint;
 mod error;
 mod evidence;
@@ -13,12 +14,21 @@ mod maa;
 mod runtime;
 mod token;
 
-pub use context::{HostAmdCert, SecurityContext, locate_context};
+pub use context::{
+    ContextPlace, ContextVariables, HostAmdCert, SecurityContext, Supplement, locate_context,
+};
 pub use device::{DeviceKind, SnpDevice};
+pub use endorsements::{
+    AzureCache, CertCache, EndorsementConfig, EndorsementSource, EndorsementStore,
+    EndorsementTiming, Endorsements,
+};
 pub use endpoint::parse_endpoint;
 pub use error::AttestError;
 pub use evidence::{Attester, Evidence};
 pub use maa::MaaClient;
 pub use runtime::RuntimeData;
-pub use snp::{ALLOW_ALL_HOST_DATA, REPORT_LEN, Report, is_allow_all};
-pub use token::{Expected, MaaToken, SigningKeys, Verified, verify_token};
+pub use snp::{ALLOW_ALL_HOST_DATA, Product, REPORT_LEN, Report, is_allow_all};
+pub use token::{
+    Expected, MaaToken, SigningKeys, TokenCache, TokenFlaw, Verified, read_claims, redacted,
+    verify_token,
+};

@@ -1,25 +1,35 @@
-use std::time::{SystemTime, UNIX_EPOCH};
+mod keys;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
 use cleanroom_crypto::random;
+use http::header;
 use serde::{Deserialize, Serialize};
-use sidecar_http::{HttpsClient, Request, Response};
+use sidecar_http::{ApiVersion, HttpsClient, Request, Response};
 use url::Url;
 
+use self::keys::KeyCache;
 use crate::endpoint::origin;
 use crate::error::shown;
 use crate::token::{Expected, MaaToken, SigningKeys, Verified, verify_token};
 use crate::{AttestError, Evidence, RuntimeData};
 
 const HOP: &str = "MAA";
-const API_VERSION: &str = "2022-08-01";
+const API_VERSION: ApiVersion = ApiVersion::preset("2022-08-01");
 const ANSWER_CAP: usize = 1 << 20;
+/// Signing keys are used for so long without asking whether they still stand.
+const KEEP_KEYS: Duration = Duration::from_secs(60 * 60);
+const KEYS_PAUSE: Duration = Duration::from_secs(30);
 
-/// A client of Microsoft Azure Attestation.
+/// A client of Microsoft Azure Attestation. Clones share the signing keys they fetched.
 #[derive(Clone, Debug)]
 pub struct MaaClient {
     https: HttpsClient,
+    version: ApiVersion,
+    user_agent: Option<String>,
+    keys: KeyCache,
 }
 
 #[derive(Serialize)]
@@ -71,9 +81,29 @@ struct RefusalBody {
 }
 
 impl MaaClient {
-    /// A client over `https`, which holds deadlines, retries and trust.
-    pub const fn new(https: HttpsClient) -> Self {
-        Self { https }
+    /// A client over `https`, which holds deadlines, retries and trust. It asks under api-version 2022-08-01.
+    pub fn new(https: HttpsClient) -> Self {
+        Self {
+            https,
+            version: API_VERSION,
+            user_agent: None,
+            keys: KeyCache::new(KEEP_KEYS, KEYS_PAUSE),
+        }
+    }
+
+    /// Asks under another api-version.
+    #[must_use]
+    pub fn with_api_version(self, version: ApiVersion) -> Self {
+        Self { version, ..self }
+    }
+
+    /// Names itself so in `User-Agent`. A text that HTTP does not allow there fails every request.
+    #[must_use]
+    pub fn with_user_agent(self, name: impl Into<String>) -> Self {
+        Self {
+            user_agent: Some(name.into()),
+            ..self
+        }
     }
 
     /// Has the evidence judged and checks the token: it must come from `endpoint`, be about this evidence and answer this
@@ -93,17 +123,26 @@ impl MaaClient {
         let question = question(evidence, runtime, nonce.clone())?;
         let mut url = endpoint.clone();
         url.set_path("/attest/SevSnpVm");
-        url.set_query(Some(&format!("api-version={API_VERSION}")));
-        let request = Request::post(HOP, url).json(&question).body_cap(ANSWER_CAP);
-        let (answer, keys) =
-            tokio::try_join!(self.ask(endpoint, &request), self.signing_keys(endpoint))?;
+        url.set_query(Some(&format!("api-version={}", self.version)));
+        let mut request = Request::post(HOP, url).json(&question).body_cap(ANSWER_CAP);
+        if let Some(name) = &self.user_agent {
+            request = request.header(header::USER_AGENT, name);
+        }
+        let issuer = origin(endpoint);
+        let fetch = || self.signing_keys(endpoint);
+        let (answer, known) = tokio::try_join!(
+            self.ask(endpoint, &request),
+            self.keys.get(&issuer, fetch())
+        )?;
         let token = answer.json::<Answer>(HOP)?.token;
-        let expected = Expected::of(&evidence.report, origin(endpoint), nonce);
-        let token = match verify_token(&token, &keys, &expected, now()) {
-            // The endpoint may have changed its key between the two answers.
-            Err(AttestError::UnknownKey { .. }) => {
-                let keys = self.signing_keys(endpoint).await?;
-                verify_token(&token, &keys, &expected, now())
+        let expected = Expected::of(&evidence.report, issuer.clone(), nonce);
+        let token = match verify_token(&token, &known.keys, &expected, now()) {
+            // The endpoint may sign with a key that it did not have when it was last asked.
+            Err(unknown @ AttestError::UnknownKey { .. }) => {
+                match self.keys.renew(&issuer, &known, fetch()).await? {
+                    Some(newer) => verify_token(&token, &newer.keys, &expected, now()),
+                    None => Err(unknown),
+                }
             }
             outcome => outcome,
         }?;
@@ -117,7 +156,7 @@ impl MaaClient {
         let mut url = endpoint.clone();
         url.set_path("/certs");
         let request = Request::get(HOP, url).body_cap(ANSWER_CAP);
-        Ok(self.ask(endpoint, &request).await?.json(HOP)?)
+        SigningKeys::from_json(&self.ask(endpoint, &request).await?.body)
     }
 
     async fn ask(&self, endpoint: &Url, request: &Request) -> Result<Response, AttestError> {
@@ -136,6 +175,7 @@ impl MaaClient {
         Err(AttestError::MaaRefused {
             endpoint: origin(endpoint),
             status: answer.status,
+            retry_after: answer.retry_after(),
             code: or_none(refusal.error.code),
             message: or_none(refusal.error.message),
         })
@@ -183,40 +223,4 @@ fn now() -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Report;
-    use serde_json::Value;
-
-    fn unpacked(text: &Value) -> Vec<u8> {
-        URL_SAFE.decode(text.as_str().unwrap()).unwrap()
-    }
-
-    #[test]
-    fn the_question_is_packed_as_the_service_expects() {
-        let report: &[u8] = include_bytes!(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../tests/vectors/attestation/snp_report.bin"
-        ));
-        let evidence = Evidence {
-            report: Report::parse(report).unwrap(),
-            endorsements_pem: "pem".to_owned(),
-            uvm_endorsements: vec![0xd2, 0x84],
-            endorsed_tcb: "7308000000000003".to_owned(),
-        };
-        let runtime = RuntimeData::new(*b"{}");
-        let question = question(&evidence, &runtime, "7".to_owned()).unwrap();
-        let question = serde_json::to_value(question).unwrap();
-        assert_eq!(question["nonce"], "7");
-        assert_eq!(question["runtimeData"]["data"], "e30=");
-        assert_eq!(question["runtimeData"]["dataType"], "JSON");
-        assert_eq!(question["initTimeData"]["data"], "");
-        assert_eq!(question["initTimeData"]["dataType"], "");
-        let inner: Value = serde_json::from_slice(&unpacked(&question["report"])).unwrap();
-        assert_eq!(unpacked(&inner["SnpReport"]), report);
-        assert_eq!(unpacked(&inner["VcekCertChain"]), b"pem");
-        let endorsements: Value =
-            serde_json::from_slice(&unpacked(&inner["Endorsements"])).unwrap();
-        assert_eq!(unpacked(&endorsements["Uvm"][0]), [0xd2, 0x84]);
-    }
-}
+mod tests;

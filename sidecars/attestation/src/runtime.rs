@@ -32,11 +32,16 @@ impl RuntimeData {
         &self.0
     }
 
+    /// SHA-256 of the bytes.
+    pub fn digest(&self) -> [u8; 32] {
+        sha256(&self.0)
+    }
+
     /// What the report must carry: SHA-256 of the bytes, then 32 zero bytes.
     pub fn report_data(&self) -> [u8; 64] {
         let mut report_data = [0; 64];
         if let Some(head) = report_data.first_chunk_mut() {
-            *head = sha256(&self.0);
+            *head = self.digest();
         }
         report_data
     }

@@ -1,10 +1,20 @@
+mod cache;
+mod flaw;
+mod json;
+mod keys;
+mod redact;
+
+pub use cache::TokenCache;
+pub use flaw::TokenFlaw;
+pub use keys::SigningKeys;
+pub use redact::redacted;
+
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use cleanroom_crypto::rsa::PublicKey;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use x509_cert::Certificate;
-use x509_cert::der::{Decode, Encode};
+use url::Url;
 use zeroize::Zeroizing;
 
 use crate::error::shown;
@@ -31,6 +41,8 @@ impl<T> std::ops::Deref for Verified<T> {
 pub struct MaaToken {
     jwt: Zeroizing<String>,
     claims: Map<String, Value>,
+    iat: i64,
+    exp: i64,
 }
 
 impl MaaToken {
@@ -44,6 +56,11 @@ impl MaaToken {
         self.claims.get(name)
     }
 
+    /// All claims.
+    pub const fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
     /// MAA's verdict on the utility VM, such as `azure-compliant-uvm`.
     pub fn compliance(&self) -> Option<&str> {
         self.claim("x-ms-compliance-status").and_then(Value::as_str)
@@ -53,42 +70,6 @@ impl MaaToken {
 impl std::fmt::Debug for MaaToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("MaaToken").finish_non_exhaustive()
-    }
-}
-
-/// The keys that an endpoint publishes at `/certs`.
-#[derive(Clone, Debug, Deserialize)]
-pub struct SigningKeys {
-    keys: Vec<SigningKey>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct SigningKey {
-    kid: String,
-    #[serde(default)]
-    x5c: Vec<String>,
-}
-
-impl SigningKeys {
-    fn find(&self, kid: &str) -> Result<PublicKey, AttestError> {
-        let unknown = || AttestError::UnknownKey { kid: shown(kid) };
-        let key = self
-            .keys
-            .iter()
-            .find(|key| key.kid == kid)
-            .ok_or_else(unknown)?;
-        let leaf = key.x5c.first().ok_or_else(unknown)?;
-        let unreadable = |what: &str| bad(format!("the published certificate of its key: {what}"));
-        let der = STANDARD
-            .decode(leaf)
-            .map_err(|_| unreadable("not base64"))?;
-        let certificate = Certificate::from_der(&der).map_err(|_| unreadable("not X.509"))?;
-        let spki = certificate
-            .tbs_certificate()
-            .subject_public_key_info()
-            .to_der()
-            .map_err(|_| unreadable("not X.509"))?;
-        PublicKey::from_spki_der(&spki).map_err(|_| unreadable("not an RSA key"))
     }
 }
 
@@ -124,10 +105,52 @@ impl Expected {
 struct Header {
     alg: String,
     kid: String,
+    #[serde(default)]
+    jku: Option<Value>,
+    #[serde(default)]
+    crit: Option<Value>,
 }
 
-/// Checks a token: RS256 and nothing else, a key from `keys` (never from the token's own `jku`), the lifetime against
-/// `now` (seconds since 1970), and every claim of `expected`.
+/// A JWT taken apart, nothing of it checked.
+struct Parts<'a> {
+    signed: &'a str,
+    header: &'a str,
+    claims: &'a str,
+    signature: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(jwt: &'a str) -> Result<Self, AttestError> {
+        if jwt.len() > TOKEN_CAP {
+            return Err(bad(TokenFlaw::TooLong { cap: TOKEN_CAP }));
+        }
+        let parts = || bad(TokenFlaw::Parts);
+        let (signed, signature) = jwt.rsplit_once('.').ok_or_else(parts)?;
+        let (header, claims) = signed.split_once('.').ok_or_else(parts)?;
+        if claims.contains('.') {
+            return Err(parts());
+        }
+        Ok(Self {
+            signed,
+            header,
+            claims,
+            signature,
+        })
+    }
+}
+
+/// The claims of a token **of which nothing is checked**: to explain a refusal, never to decide anything.
+///
+/// # Errors
+/// [`AttestError::BadToken`] if this is no JWT.
+pub fn read_claims(jwt: &str) -> Result<Map<String, Value>, AttestError> {
+    json(Parts::of(jwt)?.claims, "claims")
+}
+
+/// Checks a token made just now: RS256 and nothing else, a key from `keys` (the token's own `jku` may only name where
+/// those come from), the lifetime against `now` (seconds since 1970), and every claim of `expected`.
+///
+/// The clock of the host must be within five minutes of the time that MAA signed.
 ///
 /// # Errors
 /// The first check that failed, with the claim, the expected and the actual value.
@@ -137,38 +160,39 @@ pub fn verify_token(
     expected: &Expected,
     now: i64,
 ) -> Result<Verified<MaaToken>, AttestError> {
-    if jwt.len() > TOKEN_CAP {
-        return Err(bad(format!("more than {TOKEN_CAP} bytes")));
-    }
-    let mut parts = jwt.split('.');
-    let (Some(header), Some(claims), Some(signature), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err(bad("not three parts".to_owned()));
-    };
-    let head: Header = json(header, "header")?;
+    let parts = Parts::of(jwt)?;
+    let head: Header = json(parts.header, "header")?;
     if head.alg != "RS256" {
-        return Err(bad(format!(
-            "alg {:?}, expected \"RS256\"",
-            shown(&head.alg)
-        )));
+        return Err(AttestError::Algorithm {
+            actual: shown(&head.alg),
+        });
     }
-    let key = keys.find(&head.kid)?;
-    let signed = jwt
-        .get(..header.len() + 1 + claims.len())
-        .unwrap_or_default();
-    key.verify_pkcs1_sha256(signed.as_bytes(), &decode(signature, "signature")?)
+    if head.crit.is_some() {
+        return Err(bad(TokenFlaw::Critical));
+    }
+    if let Some(jku) = &head.jku {
+        check_jku(jku, &expected.issuer)?;
+    }
+    keys.find(&head.kid)?
+        .verify_pkcs1_sha256(
+            parts.signed.as_bytes(),
+            &decode(parts.signature, "signature")?,
+        )
         .map_err(|_| AttestError::TokenSignature)?;
+    let claims: Map<String, Value> = json(parts.claims, "claims")?;
     let token = MaaToken {
+        iat: time(&claims, "iat")?,
+        exp: time(&claims, "exp")?,
         jwt: Zeroizing::new(jwt.to_owned()),
-        claims: json(claims, "claims")?,
+        claims,
     };
     let issuer = token
         .claim("iss")
         .and_then(Value::as_str)
         .unwrap_or_default();
     if issuer.trim_end_matches('/') != expected.issuer {
-        return Err(token.differs("iss", &expected.issuer));
+        let expected = format!("{:?}", expected.issuer);
+        return Err(differs(&token.claims, "iss", &expected));
     }
     token.check_lifetime(now)?;
     token.equals("nonce", &expected.nonce)?;
@@ -179,22 +203,27 @@ pub fn verify_token(
     Ok(Verified(token))
 }
 
+/// `jku` is never followed; one that points elsewhere means that the token is not of this endpoint.
+fn check_jku(jku: &Value, issuer: &str) -> Result<(), AttestError> {
+    let expected = format!("{issuer}/certs");
+    let url = jku.as_str().and_then(|text| Url::parse(text).ok());
+    if url.is_some_and(|url| url.as_str() == expected) {
+        return Ok(());
+    }
+    Err(AttestError::ForeignKeys {
+        expected,
+        actual: shown(&jku.to_string()),
+    })
+}
+
 impl MaaToken {
     fn check_lifetime(&self, now: i64) -> Result<(), AttestError> {
-        let (exp, iat) = (self.time("exp")?, self.time("iat")?);
+        let (exp, iat) = (self.exp, self.iat);
         let nbf = if self.claims.contains_key("nbf") {
-            self.time("nbf")?
+            time(&self.claims, "nbf")?
         } else {
             iat
         };
-        // The host gives the clock: it can make a token look old, which refuses, and young only within the skew.
-        if now.saturating_sub(iat).saturating_abs() > SKEW {
-            return Err(AttestError::Clock {
-                now,
-                iat,
-                allowed: SKEW,
-            });
-        }
         for (claim, at, outside) in [
             ("exp", exp, exp <= now.saturating_sub(SKEW)),
             ("nbf", nbf, nbf > now.saturating_add(SKEW)),
@@ -203,46 +232,61 @@ impl MaaToken {
                 return Err(AttestError::Lifetime { claim, at, now });
             }
         }
+        // The host gives the clock: it can make a token look old, which refuses, and young only within the skew.
+        if now.saturating_sub(iat).saturating_abs() > SKEW {
+            return Err(AttestError::Clock {
+                now,
+                iat,
+                allowed: SKEW,
+            });
+        }
         Ok(())
     }
 
-    fn time(&self, name: &'static str) -> Result<i64, AttestError> {
-        self.claim(name)
-            .and_then(Value::as_i64)
-            .ok_or_else(|| self.differs(name, "seconds since 1970"))
-    }
-
+    /// The claim is this text; a number of the same digits is not.
     fn equals(&self, name: &'static str, expected: &str) -> Result<(), AttestError> {
         match self.claim(name) {
             Some(Value::String(actual)) if actual == expected => Ok(()),
-            _ => Err(self.differs(name, expected)),
-        }
-    }
-
-    fn differs(&self, claim: &'static str, expected: &str) -> AttestError {
-        AttestError::Claim {
-            claim,
-            expected: expected.to_owned(),
-            actual: self
-                .claim(claim)
-                .map_or_else(|| "nothing".to_owned(), |value| shown(&value.to_string())),
+            // In quotes, as the actual value is: text and number must not look alike.
+            _ => Err(differs(&self.claims, name, &format!("{expected:?}"))),
         }
     }
 }
 
-fn bad(reason: String) -> AttestError {
-    AttestError::BadToken { reason }
+fn time(claims: &Map<String, Value>, name: &'static str) -> Result<i64, AttestError> {
+    claims
+        .get(name)
+        .and_then(Value::as_i64)
+        .ok_or_else(|| differs(claims, name, "seconds since 1970"))
 }
 
-fn decode(part: &str, what: &str) -> Result<Vec<u8>, AttestError> {
+fn differs(claims: &Map<String, Value>, claim: &'static str, expected: &str) -> AttestError {
+    AttestError::Claim {
+        claim,
+        expected: expected.to_owned(),
+        actual: claims
+            .get(claim)
+            .map_or_else(|| "nothing".to_owned(), |value| shown(&value.to_string())),
+    }
+}
+
+const fn bad(flaw: TokenFlaw) -> AttestError {
+    AttestError::BadToken(flaw)
+}
+
+fn decode(text: &str, part: &'static str) -> Result<Vec<u8>, AttestError> {
     URL_SAFE_NO_PAD
-        .decode(part)
-        .map_err(|_| bad(format!("its {what} is not base64url")))
+        .decode(text)
+        .map_err(|_| bad(TokenFlaw::Base64 { part }))
 }
 
-fn json<T: serde::de::DeserializeOwned>(part: &str, what: &str) -> Result<T, AttestError> {
-    serde_json::from_slice(&decode(part, what)?)
-        .map_err(|error| bad(format!("its {what} is not the expected JSON: {error}")))
+fn json<T: DeserializeOwned>(text: &str, part: &'static str) -> Result<T, AttestError> {
+    json::from_slice(&decode(text, part)?).map_err(|error| {
+        bad(TokenFlaw::Json {
+            part,
+            reason: shown(&error.to_string()),
+        })
+    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,9 @@ pub enum CryptoError {
     /// A key is not of the expected form: encoding, size, or inconsistent numbers.
     #[error("the key is not usable: {0}")]
     Key(&'static str),
+    /// An elliptic curve that is not handled.
+    #[error("the key is on a curve that is not supported: {0}")]
+    Curve(&'static str),
     /// An input has a length that the operation cannot have.
     #[error("{0} has the wrong length")]
     Length(&'static str),

@@ -9,6 +9,7 @@
 pub mod aead;
 mod dek;
 pub mod digest;
+pub mod ec;
 mod error;
 pub mod kdf;
 pub mod keywrap;

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -140,9 +140,18 @@ impl Request {
     }
 
     pub(crate) fn check(&self) -> Result<(), HttpsError> {
+        self.check_that(self.url.scheme() == "https", "the URL is not https")
+    }
+
+    pub(crate) fn check_origin(&self, allowed: &Url) -> Result<(), HttpsError> {
+        let same = self.url.origin() == allowed.origin();
+        self.check_that(same, "the URL is not the endpoint's")
+    }
+
+    fn check_that(&self, allowed: bool, otherwise: &str) -> Result<(), HttpsError> {
         let reason = match &self.invalid {
             Some(what) => format!("{what} is not valid"),
-            None if self.url.scheme() != "https" => "the URL is not https".to_owned(),
+            None if !allowed => otherwise.to_owned(),
             None => return Ok(()),
         };
         Err(HttpsError::Invalid {
@@ -172,8 +181,47 @@ impl Response {
         serde_json::from_slice(&self.body).map_err(|source| HttpsError::Unreadable { hop, source })
     }
 
+    /// How long the service asks to be left alone (RFC 9110 §10.2.3): seconds, or until a date, by the clock here. A date
+    /// that is over asks for nothing.
+    pub fn retry_after(&self) -> Option<Duration> {
+        retry_after(self.header("retry-after")?, SystemTime::now())
+    }
+
     /// A header as text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_in_both_its_forms() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000);
+        for (value, seconds) in [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("Mon, 21 Sep 2026 14:15:20 GMT", Some(120)),
+            ("Mon, 21 Sep 2026 13:00:00 GMT", Some(0)),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            let expected = seconds.map(Duration::from_secs);
+            assert_eq!(retry_after(value, now), expected, "{value}");
+        }
     }
 }

@@ -3,8 +3,9 @@
 mod evidence;
 mod token;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
+use anyhow::Context;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -17,16 +18,32 @@ use serde_json::{Value, json};
 use evidence::{Judged, Question};
 use token::Signer;
 
-/// One attestation provider; clones share its key.
+/// One attestation provider; clones share its keys.
 #[derive(Clone, Debug)]
 pub struct Maa {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     issuer: String,
-    signer: Signer,
+    state: RwLock<Provider>,
+}
+
+struct Provider {
+    /// The last one signs, all are published.
+    signers: Vec<Signer>,
+    mischief: Option<Mischief>,
+}
+
+/// Changes header and claims of a token before it is signed: the provider a client must not believe.
+pub type Mischief = Arc<dyn Fn(&mut Value, &mut Value) + Send + Sync>;
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Maa")
+            .field("issuer", &self.issuer)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why evidence gets no token.
@@ -68,9 +85,12 @@ impl Maa {
     /// The key cannot be made.
     pub fn new(issuer: String) -> anyhow::Result<Self> {
         let issuer = issuer.trim_end_matches('/').to_owned();
-        let signer = Signer::generate(&issuer)?;
+        let state = RwLock::new(Provider {
+            signers: vec![Signer::generate(&issuer)?],
+            mischief: None,
+        });
         Ok(Self {
-            inner: Arc::new(Inner { issuer, signer }),
+            inner: Arc::new(Inner { issuer, state }),
         })
     }
 
@@ -81,12 +101,13 @@ impl Maa {
 
     /// The published keys: `{"keys":[{"kid","kty","use","x5c"}]}`.
     pub fn jwks(&self) -> Value {
-        self.inner.signer.jwks()
+        let keys: Vec<_> = self.read(|state| state.signers.iter().map(Signer::jwk).collect());
+        json!({"keys": keys})
     }
 
     /// The certificates behind [`Maa::jwks`] as (kid, DER).
     pub fn signing_certificates(&self) -> Vec<(String, Vec<u8>)> {
-        vec![self.inner.signer.certificate()]
+        self.read(|state| state.signers.iter().map(Signer::certificate).collect())
     }
 
     /// Signs any claims with the provider's key: for tests of those who check tokens.
@@ -94,7 +115,42 @@ impl Maa {
     /// # Errors
     /// The signature cannot be made.
     pub fn sign(&self, claims: &Value) -> anyhow::Result<String> {
-        self.inner.signer.sign(&self.inner.issuer, claims)
+        self.signer(|signer| signer.sign(&signer.header(self.issuer()), claims))
+    }
+
+    /// From now on signs with a new key, published beside the old one.
+    ///
+    /// # Errors
+    /// The key cannot be made.
+    pub fn rotate(&self) -> anyhow::Result<()> {
+        let signer = Signer::generate(self.issuer())?;
+        self.write(|state| state.signers.push(signer));
+        Ok(())
+    }
+
+    /// From now on header and claims of every token are changed so before it is signed; `None` ends it.
+    pub fn misbehave(&self, mischief: Option<Mischief>) {
+        self.write(|state| state.mischief = mischief);
+    }
+
+    fn signer<T>(&self, f: impl FnOnce(&Signer) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        self.read(|state| f(state.signers.last().context("a provider without a key")?))
+    }
+
+    fn read<T>(&self, f: impl FnOnce(&Provider) -> T) -> T {
+        f(&self
+            .inner
+            .state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write<T>(&self, f: impl FnOnce(&mut Provider) -> T) -> T {
+        f(&mut self
+            .inner
+            .state
+            .write()
+            .unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The service's routes.
@@ -110,8 +166,16 @@ impl Maa {
 
     fn token(&self, question: &Question) -> Result<String, Refusal> {
         let judged = Judged::of(question)?;
-        let claims = token::claims(&self.inner.issuer, &judged).map_err(internal)?;
-        self.sign(&claims).map_err(internal)
+        let mut claims = token::claims(self.issuer(), &judged).map_err(internal)?;
+        let mischief = self.read(|state| state.mischief.clone());
+        self.signer(|signer| {
+            let mut header = signer.header(self.issuer());
+            if let Some(mischief) = mischief {
+                mischief(&mut header, &mut claims);
+            }
+            signer.sign(&header, &claims)
+        })
+        .map_err(internal)
     }
 }
 

@@ -71,6 +71,10 @@ impl Upset {
 pub enum Kind {
     /// The front end answers with this status; the service never sees the request.
     Status(u16),
+    /// The front end answers 429 and asks for so many seconds of patience (`Retry-After`).
+    Throttle(u64),
+    /// The same, with a date so many seconds from now.
+    ThrottleUntil(u64),
     /// The service answers after so many milliseconds.
     Delay(u64),
     /// The connection is cut before the service sees the request.

@@ -1,7 +1,8 @@
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa::{OaepPublicEncryptingKey, PublicEncryptingKey};
 use aws_lc_rs::signature::{
-    RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, RsaParameters, RsaPublicKeyComponents,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PSS_2048_8192_SHA256,
+    RSA_PSS_2048_8192_SHA384, RsaParameters, RsaPublicKeyComponents,
 };
 use rsa::pkcs8::DecodePublicKey;
 use rsa::pkcs8::der::Document;
@@ -107,6 +108,22 @@ impl PublicKey {
     /// [`CryptoError::Mismatch`].
     pub fn verify_pss_sha256(&self, message: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
         self.verify(&RSA_PSS_2048_8192_SHA256, message, signature)
+    }
+
+    /// Checks a PSS signature with SHA-384 (for MGF1 as well) and a salt of 48 bytes, as AMD's certificates and `PS384` are.
+    ///
+    /// # Errors
+    /// [`CryptoError::Mismatch`].
+    pub fn verify_pss_sha384(&self, message: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+        self.verify(&RSA_PSS_2048_8192_SHA384, message, signature)
+    }
+
+    /// Checks a PKCS#1 v1.5 signature with SHA-384, as Microsoft's intermediate certificates are.
+    ///
+    /// # Errors
+    /// [`CryptoError::Mismatch`].
+    pub fn verify_pkcs1_sha384(&self, message: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+        self.verify(&RSA_PKCS1_2048_8192_SHA384, message, signature)
     }
 
     /// Checks a PKCS#1 v1.5 signature with SHA-256.

@@ -115,3 +115,47 @@ async fn changed_evidence_gets_no_token() {
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert_eq!(body["error"]["code"], "UnsupportedApiVersion");
 }
+
+#[tokio::test]
+async fn a_draft_policy_and_init_time_data_are_refused() {
+    let maa = Maa::new(ISSUER.to_owned()).unwrap();
+    let report = amd::issue_report(&[7; 32], &report_data(RUNTIME)).unwrap();
+    let good = question(&report, RUNTIME, None);
+    assert_eq!(post(&maa, PATH, &good).await.0, StatusCode::OK);
+    for (member, value, reason) in [
+        ("draftPolicyForAttestation", json!("version=1.0;"), "draft"),
+        (
+            "initTimeData",
+            json!({"data": "e30=", "dataType": "JSON"}),
+            "initTimeData",
+        ),
+    ] {
+        let mut changed = good.clone();
+        changed[member] = value;
+        let (status, body) = post(&maa, PATH, &changed).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(body.to_string().contains(reason), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_rotated_key_signs_and_both_are_published() {
+    let maa = Maa::new(ISSUER.to_owned()).unwrap();
+    let kid = |token: &str| {
+        let head = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap());
+        let head: Value = serde_json::from_slice(&head.unwrap()).unwrap();
+        head["kid"].as_str().unwrap().to_owned()
+    };
+    let first = kid(&maa.sign(&json!({})).unwrap());
+    maa.rotate().unwrap();
+    let second = kid(&maa.sign(&json!({})).unwrap());
+    assert_ne!(first, second);
+    let published = maa.jwks();
+    let kids: Vec<_> = published["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| key["kid"].clone())
+        .collect();
+    assert_eq!(kids, [first, second]);
+}

@@ -40,21 +40,24 @@ impl Signer {
         (self.kid.clone(), self.certificate.clone())
     }
 
-    pub(super) fn jwks(&self) -> Value {
-        json!({"keys": [{
+    pub(super) fn jwk(&self) -> Value {
+        json!({
             "kid": self.kid,
             "kty": "RSA",
             "use": "sig",
             "x5c": [STANDARD.encode(&self.certificate)],
-        }]})
+        })
     }
 
-    pub(super) fn sign(&self, issuer: &str, claims: &Value) -> anyhow::Result<String> {
-        let header = json!({
+    pub(super) fn header(&self, issuer: &str) -> Value {
+        json!({
             "alg": "RS256", "jku": format!("{issuer}/certs"), "kid": self.kid, "typ": "JWT",
-        });
+        })
+    }
+
+    pub(super) fn sign(&self, header: &Value, claims: &Value) -> anyhow::Result<String> {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", part(&header), part(claims));
+        let signed = format!("{}.{}", part(header), part(claims));
         let mut signature = vec![0; self.key.public_modulus_len()];
         self.key
             .sign(

@@ -1,6 +1,6 @@
 //! From a host name to a service, through the planned faults and into the request log.
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
@@ -151,6 +151,15 @@ async fn faulted(
             drain(request.into_body()).await;
             Ok(front_end(site.service, status))
         }
+        Some(Kind::Throttle(seconds)) => {
+            drain(request.into_body()).await;
+            Ok(throttled(site.service, &seconds.to_string()))
+        }
+        Some(Kind::ThrottleUntil(seconds)) => {
+            drain(request.into_body()).await;
+            let date = SystemTime::now() + Duration::from_secs(seconds);
+            Ok(throttled(site.service, &httpdate::fmt_http_date(date)))
+        }
         Some(Kind::Delay(milliseconds)) => {
             tokio::time::sleep(Duration::from_millis(milliseconds)).await;
             Ok(serve(site, request).await)
@@ -235,6 +244,14 @@ fn front_end(service: &str, status: u16) -> Response<Body> {
         response
             .headers_mut()
             .insert("x-ms-error-code", HeaderValue::from_static(code));
+    }
+    response
+}
+
+fn throttled(service: &str, retry_after: &str) -> Response<Body> {
+    let mut response = front_end(service, 429);
+    if let Ok(value) = HeaderValue::from_str(retry_after) {
+        response.headers_mut().insert(header::RETRY_AFTER, value);
     }
     response
 }

@@ -101,7 +101,12 @@ async fn the_kek_comes_as_a_jwk_in_a_string_and_once_for_all_who_ask_together() 
     let (first, second) = tokio::join!(ask(&router, &request), ask(&router, &request));
     for (status, answer) in [first, second, ask(&router, &request).await] {
         assert_eq!(status, StatusCode::OK, "{answer}");
-        assert_eq!(answer.as_object().unwrap().len(), 1);
+        assert_eq!(answer.as_object().unwrap().len(), 2);
+        let kid = answer["kid"].as_str().unwrap();
+        assert!(
+            kid.starts_with(&format!("{}keys/kek/", owner.vault)),
+            "{kid}"
+        );
         let key = PrivateKey::from_jwk(answer["key"].as_str().unwrap()).unwrap();
         assert_eq!(key.public_key().n_be(), owner.kek.public_key().n_be());
     }
