@@ -20,7 +20,10 @@ pub(crate) fn check(
     let mut issued_by_root = 0_usize;
     for der in crls {
         if der.len() > CRL_CAP {
-            return Err(format!("a list of {} bytes, more than {CRL_CAP}", der.len()));
+            return Err(format!(
+                "a list of {} bytes, more than {CRL_CAP}",
+                der.len()
+            ));
         }
         let list: CertificateList = CertificateList::from_der(der)
             .map_err(|error| format!("not a revocation list: {error}"))?;

@@ -81,12 +81,12 @@ pub struct MinimumTcb {
 }
 
 impl MinimumTcb {
-    /// The shipped minimum: for Milan and Genoa the first firmware with AMD's mitigation of forged microcode (AMD-SB-3019),
-    /// as `docs/attestation-verifier.md` explains. Turin has none: no group runs on it yet whose firmware could be named.
+    /// The shipped minimum: for Milan and Genoa the firmware with AMD's mitigation of forged microcode (AMD-SB-3019) that
+    /// container groups run on, as `docs/attestation-verifier.md` explains. Turin has none: no group is known to run on it.
     pub const fn shipped() -> Self {
         Self::none()
             .with(Tcb::new(Product::Milan, 0, 4, 0, 0x18, 0xdb))
-            .with(Tcb::new(Product::Genoa, 0, 0, 0, 0x17, 0x54))
+            .with(Tcb::new(Product::Genoa, 0, 10, 0, 0x17, 0x54))
     }
 
     /// No product is accepted.

@@ -130,7 +130,10 @@ impl UvmEndorsement {
             .ok()
             .filter(|svn: &u64| svn.to_string() == *text)
             .ok_or_else(|| format!("{:?}, no decimal number", shown(text)))?;
-        for other in [self.payload.svn_number, self.payload.claimed].into_iter().flatten() {
+        for other in [self.payload.svn_number, self.payload.claimed]
+            .into_iter()
+            .flatten()
+        {
             if other != svn {
                 return Err(format!("{svn} in one place, {other} in another"));
             }
@@ -141,7 +144,9 @@ impl UvmEndorsement {
 
 fn member(header: &Header, label: Label) -> Option<&Value> {
     let mut members = header.rest.iter();
-    members.find(|(one, _)| *one == label).map(|(_, value)| value)
+    members
+        .find(|(one, _)| *one == label)
+        .map(|(_, value)| value)
 }
 
 /// The certificates from the leaf up. Only the protected header counts: anyone can write into the other one.
@@ -152,7 +157,10 @@ fn x5chain(header: &Header) -> Result<Vec<Vec<u8>>, String> {
         _ => return Err("no x5chain in its protected header".to_owned()),
     };
     if certificates.len() > CHAIN_CAP {
-        return Err(format!("{} certificates, more than {CHAIN_CAP}", certificates.len()));
+        return Err(format!(
+            "{} certificates, more than {CHAIN_CAP}",
+            certificates.len()
+        ));
     }
     let bytes = |one: &Value| one.as_bytes().cloned();
     certificates
@@ -221,9 +229,11 @@ impl Claims {
             None => None,
         };
         let signing_time = match named("signingtime") {
-            Some(Value::Tag(EPOCH_TAG, seconds)) => Some(Duration::from_secs(
-                number(seconds).ok_or_else(|| "signingtime is no number of seconds".to_owned())?,
-            )),
+            Some(Value::Tag(EPOCH_TAG, seconds)) => {
+                Some(Duration::from_secs(number(seconds).ok_or_else(|| {
+                    "signingtime is no number of seconds".to_owned()
+                })?))
+            }
             Some(_) => return Err("signingtime is no time".to_owned()),
             None => None,
         };

@@ -4,7 +4,8 @@ use x509_cert::der::asn1::ObjectIdentifier;
 
 use crate::SnpError;
 
-const MICROSOFT: &str = "did:x509:0:sha256:I__iuL25oXEVFdTP_aBLx_eT1RPHbCQ_ECBQfYZpt9s::eku:1.3.6.1.4.1.311.76.59.1.2";
+const MICROSOFT: &str =
+    "did:x509:0:sha256:I__iuL25oXEVFdTP_aBLx_eT1RPHbCQ_ECBQfYZpt9s::eku:1.3.6.1.4.1.311.76.59.1.2";
 const CONTAINER_GROUPS: &str = "ContainerPlat-AMD-UVM";
 /// What Microsoft names as the oldest utility VM that its hosts still run. Below 100 are those never meant for production.
 const MINIMUM_SVN: u64 = 104;
@@ -40,7 +41,9 @@ impl UvmRoots {
         let (fingerprint, usage) = issuer
             .strip_prefix("did:x509:0:sha256:")
             .and_then(|rest| rest.split_once("::eku:"))
-            .ok_or_else(|| unusable("expected did:x509:0:sha256:<fingerprint>::eku:<identifier>"))?;
+            .ok_or_else(|| {
+                unusable("expected did:x509:0:sha256:<fingerprint>::eku:<identifier>")
+            })?;
         let authority = URL_SAFE_NO_PAD
             .decode(fingerprint)
             .ok()

@@ -3,7 +3,9 @@ use std::time::Duration;
 use cleanroom_crypto::digest::sha256;
 use cleanroom_crypto::rsa::PublicKey;
 use rustls_pki_types::{CertificateDer, UnixTime};
-use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, anchor_from_trusted_cert};
+use webpki::{
+    EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, anchor_from_trusted_cert,
+};
 use x509_cert::der::Decode;
 use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::ext::pkix::ExtendedKeyUsage;
@@ -32,10 +34,15 @@ impl UvmEndorsement {
         let above = authorities
             .iter()
             .position(|der| sha256(der) == *roots.authority())
-            .ok_or_else(|| "no certificate above the leaf has the issuer's fingerprint".to_owned())?;
+            .ok_or_else(|| {
+                "no certificate above the leaf has the issuer's fingerprint".to_owned()
+            })?;
         let leaf = Certificate::parse(leaf_der).map_err(|reason| format!("leaf: {reason}"))?;
         if !usages(&leaf)?.contains(&roots.usage()) {
-            return Err(format!("a leaf without extended key usage {}", roots.usage()));
+            return Err(format!(
+                "a leaf without extended key usage {}",
+                roots.usage()
+            ));
         }
         let time = self
             .signing_time()
@@ -45,11 +52,15 @@ impl UvmEndorsement {
             .next_back()
             .map(|der| CertificateDer::from(der.as_slice()))
             .ok_or_else(|| "no authority".to_owned())?;
-        let intermediates: Vec<CertificateDer<'_>> =
-            links.map(|der| CertificateDer::from(der.as_slice())).collect();
+        let intermediates: Vec<CertificateDer<'_>> = links
+            .map(|der| CertificateDer::from(der.as_slice()))
+            .collect();
         path(leaf_der, &intermediates, &authority, time)
             .map_err(|error| format!("no path to the authority: {error:?}"))?;
-        Ok(format!("{:?} under the issuer's authority", leaf.common_name()))
+        Ok(format!(
+            "{:?} under the issuer's authority",
+            leaf.common_name()
+        ))
     }
 
     /// Whether the leaf's key signed.
@@ -62,7 +73,9 @@ impl UvmEndorsement {
             .and_then(|key| PublicKey::from_spki_der(&key).ok());
         key.is_some_and(|key| {
             self.sign1
-                .verify_signature(b"", |signature, signed| key.verify_pss_sha384(signed, signature))
+                .verify_signature(b"", |signature, signed| {
+                    key.verify_pss_sha384(signed, signature)
+                })
                 .is_ok()
         })
     }
