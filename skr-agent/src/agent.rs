@@ -172,7 +172,7 @@ impl<A: Attester> Agent<A> {
 
     pub(crate) async fn report(&self, runtime: &RuntimeData) -> Result<Report, SkrError> {
         let report = self.attester.report(runtime.report_data()).await?;
-        report.refuse_open_guests()?;
+        report.refuse_open_guests().map_err(AttestError::from)?;
         Ok(report)
     }
 

@@ -10,7 +10,6 @@ mod azure;
 mod config;
 mod fit;
 mod kds;
-mod product;
 mod remote;
 mod shelf;
 mod thim;
@@ -18,9 +17,9 @@ mod thim;
 use std::sync::Arc;
 
 use sidecar_http::{HttpsClient, PlainClient};
+use snp::Product;
 
 pub use config::{AzureCache, CertCache, EndorsementConfig, EndorsementSource, EndorsementTiming};
-pub use product::Product;
 
 use crate::{AttestError, Report, SecurityContext};
 use attempt::{Attempt, Attempts};
@@ -148,7 +147,7 @@ impl EndorsementStore {
             self.0.chains.put(key, endorsements.clone()).await;
             return Ok(Arc::new(endorsements));
         }
-        offer.product = Product::of_report(report).or(offer.product);
+        offer.product = report.product().or(offer.product);
         let (inner, asked) = (Arc::clone(&self.0), report.clone());
         let found = self
             .0

@@ -5,6 +5,7 @@ use std::time::Duration;
 use cleanroom_crypto::CryptoError;
 use http::StatusCode;
 use sidecar_http::{Coded, Fault, HttpsError};
+use snp::{CheckId, SnpError};
 use thiserror::Error;
 
 use crate::TokenFlaw;
@@ -91,16 +92,16 @@ pub enum AttestError {
         host_data: String,
     },
     /// The group runs under a policy that allows everything.
-    #[error("host_data {host_data} belongs to a policy that allows everything")]
+    #[error("the group's host_data is {host_data}")]
     AllowAll {
-        /// The report's host_data, hex.
+        /// The report's host_data, hex, and whose it is.
         host_data: String,
     },
     /// The guest may be debugged from outside.
-    #[error("the guest policy {policy:#x} allows debugging")]
+    #[error("the guest's {policy} allows debugging")]
     Debuggable {
-        /// The guest policy.
-        policy: u64,
+        /// The guest policy, hex.
+        policy: String,
     },
     /// The certificates vouch for another firmware than the report's.
     #[error(
@@ -236,6 +237,9 @@ pub enum AttestError {
         /// The difference allowed, in seconds.
         allowed: i64,
     },
+    /// The evidence fails a check of the verifier.
+    #[error(transparent)]
+    Snp(SnpError),
     /// A kept token was dropped while it was asked for.
     #[error("the kept MAA token was dropped just now; ask again")]
     Forgotten,
@@ -248,6 +252,35 @@ pub enum AttestError {
     /// A background task ended early.
     #[error("the process is stopping")]
     Stopping,
+}
+
+/// What this group's own report fails by has codes of its own, which tell who must act on this machine.
+impl From<SnpError> for AttestError {
+    fn from(error: SnpError) -> Self {
+        match error {
+            SnpError::Refused {
+                check:
+                    CheckId::ReportLength
+                    | CheckId::ReportVersion
+                    | CheckId::SignatureAlgorithm
+                    | CheckId::SignaturePadding,
+                ..
+            } => Self::BadReport {
+                reason: error.to_string(),
+            },
+            SnpError::Refused {
+                check: CheckId::AllowAll,
+                actual,
+                ..
+            } => Self::AllowAll { host_data: actual },
+            SnpError::Refused {
+                check: CheckId::Debug,
+                actual,
+                ..
+            } => Self::Debuggable { policy: actual },
+            other => Self::Snp(other),
+        }
+    }
 }
 
 impl Coded for AttestError {
@@ -273,6 +306,7 @@ impl Coded for AttestError {
             Self::Claim { .. } => "CR-SKR-0017",
             Self::Lifetime { .. } => "CR-SKR-0018",
             Self::Clock { .. } => "CR-SKR-0019",
+            Self::Snp(error) => error.code(),
             Self::ForeignKeys { .. } => "CR-SKR-0070",
             Self::SigningKeys { .. } => "CR-SKR-0071",
             Self::Algorithm { .. } => "CR-SKR-0072",
@@ -304,6 +338,7 @@ impl Coded for AttestError {
             | Self::Clock { .. }
             | Self::Crypto(_) => Fault::Platform,
             Self::AllowAll { .. } | Self::Debuggable { .. } => Fault::Denied,
+            Self::Snp(error) => error.fault(),
             Self::Endpoint { .. } | Self::CertCache { .. } => Fault::Caller,
             Self::NoEndorsements { retry, .. } | Self::NoRevocationList { retry, .. } => {
                 Fault::Upstream { retry: *retry }

@@ -22,7 +22,7 @@ pub(super) fn report(message: &[u8], path: &Path) -> Result<Report, Refusal> {
         )));
     }
     let report = rest.get(24..24 + REPORT_LEN).ok_or_else(short)?;
-    Report::parse(report).map_err(Refusal::Final)
+    Report::parse(report).map_err(|error| Refusal::Final(error.into()))
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub(super) fn report(root: &Path, report_data: &[u8; 64]) -> Result<Report, Refu
             actual: shown(&generation),
         }));
     }
-    Report::parse(&blob).map_err(Refusal::Final)
+    Report::parse(&blob).map_err(|error| Refusal::Final(error.into()))
 }
 
 /// A directory of our own; removed when it is dropped.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use sidecar_http::{HttpsClient, HttpsError, Request, Response};
+use snp::Product;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::Url;
@@ -14,7 +15,6 @@ use x509_cert::der::pem::{LineEnding, encode_string};
 use super::EndorsementTiming;
 use super::attempt::Attempt;
 use super::fit::{self, CHAIN_CAP, Misfit};
-use super::product::Product;
 use crate::Report;
 
 const HOP: &str = "AMD's key distribution service";

@@ -1,8 +1,9 @@
 use sidecar_http::{HttpsClient, PlainClient};
+use snp::Product;
 
 use super::attempt::Attempt;
 use super::kds::Kds;
-use super::{AzureCache, Product, azure, thim};
+use super::{AzureCache, azure, thim};
 use crate::Report;
 
 /// A service that has certificates.
