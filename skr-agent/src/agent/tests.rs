@@ -26,7 +26,7 @@ struct Guest;
 impl Attester for Guest {
     async fn report(&self, report_data: [u8; 64]) -> Result<Report, AttestError> {
         let report = emulators::amd::issue_report(&sha256(POLICY), &report_data).unwrap();
-        Report::parse(&report)
+        Ok(Report::parse(&report)?)
     }
 }
 
