@@ -269,3 +269,6 @@ impl<A: Attester> Agent<A> {
         identity.token(&release.vault, kind).await
     }
 }
+
+#[cfg(test)]
+mod tests;

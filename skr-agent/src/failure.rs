@@ -119,6 +119,7 @@ fn asked_wait(error: &SkrError) -> Option<Duration> {
             AttestError::MaaRefused { retry_after, .. } => *retry_after,
             _ => None,
         },
+        SkrError::KeyVault(KeyVaultError::Unavailable { retry_after, .. }) => *retry_after,
         _ => None,
     }
 }

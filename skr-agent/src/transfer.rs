@@ -51,6 +51,12 @@ impl TransferKeys {
         self.ready().take();
     }
 
+    /// The next key to be taken.
+    #[cfg(test)]
+    pub(crate) fn make_ready(&self, key: PrivateKey) {
+        *self.ready() = Some(key);
+    }
+
     fn ready(&self) -> MutexGuard<'_, Option<PrivateKey>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }

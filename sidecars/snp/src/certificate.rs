@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use aws_lc_rs::signature::{RSA_PSS_2048_8192_SHA384, UnparsedPublicKey};
+use cleanroom_crypto::rsa::PublicKey;
 use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::der::{Decode, Encode, Header, Reader, SliceReader};
 use x509_cert::ext::Extension;
@@ -91,21 +91,10 @@ impl Certificate {
             && now <= validity.not_after.to_unix_duration()
     }
 
-    /// The whole key: algorithm, parameters and bits.
+    /// The whole key (SubjectPublicKeyInfo): algorithm, parameters and bits.
     pub(crate) fn key_info(&self) -> Option<Vec<u8>> {
         let info = self.decoded.tbs_certificate().subject_public_key_info();
         info.to_der().ok()
-    }
-
-    pub(crate) fn key_algorithm(&self) -> &AlgorithmIdentifierOwned {
-        let info = self.decoded.tbs_certificate().subject_public_key_info();
-        &info.algorithm
-    }
-
-    /// The key's bits alone.
-    pub(crate) fn key(&self) -> &[u8] {
-        let info = self.decoded.tbs_certificate().subject_public_key_info();
-        info.subject_public_key.raw_bytes()
     }
 
     pub(crate) fn extensions(&self) -> &[Extension] {
@@ -170,9 +159,9 @@ impl Certificate {
 
     /// Whether this certificate's RSA key made an RSASSA-PSS signature with SHA-384 and a salt of 48 bytes.
     pub(crate) fn verifies_pss(&self, signed: &[u8], signature: &[u8]) -> bool {
-        UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA384, self.key())
-            .verify(signed, signature)
-            .is_ok()
+        self.key_info()
+            .and_then(|key| PublicKey::from_spki_der(&key).ok())
+            .is_some_and(|key| key.verify_pss_sha384(signed, signature).is_ok())
     }
 }
 

@@ -51,14 +51,14 @@ impl EndorsementChain {
         [leaf.der(), intermediate.der(), root.der()]
     }
 
-    /// Whether the leaf is for the report: for its kind of key, its TCB and its chip. No signature is verified.
+    /// Whether the leaf is for the report: for its kind of key, its chip and its TCB. No signature is verified.
     ///
     /// # Errors
-    /// [`CheckId::LeafName`], [`CheckId::LeafTcb`] or [`CheckId::LeafChip`].
+    /// [`CheckId::LeafName`], [`CheckId::LeafChip`] or [`CheckId::LeafTcb`], in this order.
     pub fn fits(&self, report: &Report) -> Result<(), SnpError> {
         self.leaf.check_kind(report)?;
-        self.leaf.check_tcb(report)?;
         self.leaf.check_chip(report, false)?;
+        self.leaf.check_tcb(report)?;
         Ok(())
     }
 }
