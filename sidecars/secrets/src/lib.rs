@@ -6,6 +6,7 @@
 
 mod error;
 mod grants;
+mod object;
 mod routes;
 mod unwrap;
 

@@ -15,6 +15,7 @@ use tracing::Instrument as _;
 use url::form_urlencoded;
 
 use crate::grants::MAX_GRANTS;
+use crate::object::is_asked;
 use crate::{Grant, Grants, SecretsError, SharedError, UnwrapRequest};
 
 const TOKEN: Duration = Duration::from_secs(120);
@@ -59,6 +60,8 @@ struct ReleaseQuestion<'a> {
 struct Released {
     #[serde(deserialize_with = "secret")]
     key: Zeroizing<String>,
+    /// The key's URL in its vault.
+    kid: String,
 }
 
 fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Zeroizing<String>, D::Error> {
@@ -139,6 +142,14 @@ impl Hops {
                 kid: wanted.kek.clone(),
                 source,
             })?;
+        if !is_asked(&released.kid, &wanted.kek_vault, "keys", &wanted.kek) {
+            return Err(SecretsError::Other {
+                stage: "skr",
+                expected: wanted.kek.clone(),
+                vault: wanted.kek_vault.to_string(),
+                actual: shown(&released.kid),
+            });
+        }
         PrivateKey::from_jwk(&released.key).map_err(|source| SecretsError::Kek {
             kid: wanted.kek.clone(),
             source,
@@ -156,6 +167,14 @@ impl Hops {
             kid: wanted.kid.clone(),
             source,
         })?;
+        if !is_asked(value.id(), &wanted.vault, "secrets", &wanted.kid) {
+            return Err(SecretsError::Other {
+                stage: "secret",
+                expected: wanted.kid.clone(),
+                vault: wanted.vault.to_string(),
+                actual: shown(value.id()),
+            });
+        }
         BASE64_STANDARD
             .decode(value.expose())
             .map_err(|_| SecretsError::Encoding {
@@ -182,4 +201,12 @@ impl Hops {
             Err(source) => Err(SecretsError::Identity { purpose, source }),
         }
     }
+}
+
+/// Foreign text as an error may show it.
+fn shown(text: &str) -> String {
+    text.chars()
+        .take(300)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
