@@ -14,9 +14,9 @@ use keyvault::VaultKind;
 use crate::CliError;
 use crate::attest::{Output, show};
 use crate::credential::Access;
+pub(crate) use walk::Walk;
 #[cfg(test)]
 pub(crate) use walk::{Step, Verdict};
-pub(crate) use walk::Walk;
 
 /// What to examine. What is not named is not checked.
 #[derive(Args, Debug)]

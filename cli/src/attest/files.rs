@@ -25,8 +25,8 @@ pub(super) fn read(path: &Path, cap: u64) -> Result<Vec<u8>, CliError> {
 
 /// As [`read`], as text without the white space around it.
 pub(super) fn text(path: &Path, cap: u64) -> Result<String, CliError> {
-    let text = String::from_utf8(read(path, cap)?)
-        .map_err(|_| bad(path, "not UTF-8".to_owned()))?;
+    let text =
+        String::from_utf8(read(path, cap)?).map_err(|_| bad(path, "not UTF-8".to_owned()))?;
     Ok(text.trim().to_owned())
 }
 

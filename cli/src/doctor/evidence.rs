@@ -90,9 +90,7 @@ impl Source {
             Self::Agent(agent) => {
                 let answer: Combined = ask(agent, "/attest/combined", runtime).await?;
                 let decode = |text: &str, member| {
-                    BASE64_STANDARD
-                        .decode(text)
-                        .map_err(|_| unreadable(member))
+                    BASE64_STANDARD.decode(text).map_err(|_| unreadable(member))
                 };
                 let pem = decode(&answer.endorsements, "endorsements")?;
                 Ok(Evidence {

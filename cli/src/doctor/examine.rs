@@ -68,7 +68,10 @@ impl<'a> Examination<'a> {
         self.context(&mut walk, &context);
         policy_hash(&mut walk, &context, report.as_ref());
         let evidence = match &report {
-            Some(report) => self.endorsements(&mut walk, report, &context, &runtime).await,
+            Some(report) => {
+                self.endorsements(&mut walk, report, &context, &runtime)
+                    .await
+            }
             None => {
                 walk.not_checked(ENDORSEMENTS, "there is no report", "mend the device first");
                 None
@@ -130,7 +133,10 @@ impl<'a> Examination<'a> {
         runtime: &RuntimeData,
     ) -> Option<Evidence> {
         let client = self.azure.client();
-        let evidence = self.source.evidence(report, context, &client, runtime).await;
+        let evidence = self
+            .source
+            .evidence(report, context, &client, runtime)
+            .await;
         let describe = |evidence: &Evidence| format!("for TCB {}", evidence.endorsed_tcb);
         let todo = "let the host's certificates be fetched again: allow THIM (169.254.169.254), or restart the group";
         walk.step(ENDORSEMENTS, evidence, describe, todo)
@@ -148,7 +154,11 @@ impl<'a> Examination<'a> {
             return None;
         };
         let Some(evidence) = evidence else {
-            walk.not_checked(MAA, "there is no evidence to send", "mend what failed above");
+            walk.not_checked(
+                MAA,
+                "there is no evidence to send",
+                "mend what failed above",
+            );
             walk.not_checked(TOKEN, "there is no evidence", "mend what failed above");
             return None;
         };
@@ -216,7 +226,10 @@ impl<'a> Examination<'a> {
             let failing: Vec<String> = failing
                 .map(|clause| {
                     let nothing = || "nothing".to_owned();
-                    let actual = clause.actual.as_ref().map_or_else(nothing, ToString::to_string);
+                    let actual = clause
+                        .actual
+                        .as_ref()
+                        .map_or_else(nothing, ToString::to_string);
                     format!(
                         "{}: expected {} {}, actual {actual}",
                         clause.claim, clause.operator, clause.expected
@@ -294,14 +307,22 @@ fn policy_hash(walk: &mut Walk, context: &SecurityContext, report: Option<&Repor
             "host_data {} belongs to a policy that allows everything",
             hex::encode(host_data)
         );
-        walk.wrong(POLICY, found, "deploy the policy that was generated for this contract");
+        walk.wrong(
+            POLICY,
+            found,
+            "deploy the policy that was generated for this contract",
+        );
     } else if &policy != host_data {
         let found = format!(
             "SHA-256 of the policy here is {}, the report's host_data is {}",
             hex::encode(policy),
             hex::encode(host_data)
         );
-        walk.wrong(POLICY, found, "use the context directory of this very group");
+        walk.wrong(
+            POLICY,
+            found,
+            "use the context directory of this very group",
+        );
     } else {
         walk.passed(POLICY, format!("host_data {}", hex::encode(host_data)));
     }

@@ -37,7 +37,9 @@ pub(crate) struct Walk {
 impl Walk {
     /// Whether nothing failed. What was not checked is not held against the room: the caller did not ask.
     pub(crate) fn healthy(&self) -> bool {
-        self.steps.iter().all(|step| step.verdict != Verdict::Failed)
+        self.steps
+            .iter()
+            .all(|step| step.verdict != Verdict::Failed)
     }
 
     pub(super) fn passed(&mut self, name: &'static str, found: impl Into<String>) {

@@ -55,7 +55,7 @@ fn whole(desk: &Desk, agent: SocketAddr) -> String {
     let vault = desk.world().url("litwarekv.vault.azure.net");
     let maa = desk.world().url("sharedneu.neu.attest.azure.net");
     format!(
-        "--agent {agent} --context-dir @context --maa {maa} --vault {vault} --vault-kind ManagedHsm \
+        "--agent {agent} --context-dir @context --maa {maa} --vault {vault} \
          --key litware-kek --secret {}",
         secret(desk)
     )
@@ -111,7 +111,10 @@ async fn a_sound_way_passes_every_step_and_shows_no_secret() {
     assert!(walk.healthy());
     let shown = format!("{walk}{}", serde_json::to_string(&walk).unwrap());
     assert!(!shown.contains("eyJ"), "a token is shown");
-    let dek = std::fs::read_dir(desk.path("keys")).unwrap().next().unwrap();
+    let dek = std::fs::read_dir(desk.path("keys"))
+        .unwrap()
+        .next()
+        .unwrap();
     let dek = std::fs::read(dek.unwrap().path()).unwrap();
     assert!(!shown.contains(&hex::encode(&dek)), "a key is shown");
 }
@@ -159,11 +162,18 @@ async fn each_failure_is_told_at_its_own_step_with_one_thing_to_do() {
     // Another group's policy lies here.
     desk.write("other/security-policy-base64", "b3RoZXI=");
     for file in ["reference-info-base64", "host-amd-cert-base64"] {
-        desk.write(&format!("other/{file}"), desk.read(&format!("context/{file}")));
+        desk.write(
+            &format!("other/{file}"),
+            desk.read(&format!("context/{file}")),
+        );
     }
     let foreign = examined(&desk, &line.replace("@context", "@other")).await;
     assert_eq!(verdicts(&foreign)[2], "policy hash Failed");
-    assert!(foreign.steps[2].found.contains(&hex::encode(sha256(CCE_POLICY))));
+    assert!(
+        foreign.steps[2]
+            .found
+            .contains(&hex::encode(sha256(CCE_POLICY)))
+    );
 
     // A secret that was never written.
     let missing = examined(&desk, &line.replace(&secret(&desk), "nothing-here")).await;
@@ -172,7 +182,8 @@ async fn each_failure_is_told_at_its_own_step_with_one_thing_to_do() {
     assert_eq!(missing.steps[7].code.as_deref(), Some("CR-KV-0012"));
 
     // MAA refuses.
-    desk.world().upset(Upset::next("maa", Kind::Status(400)).at("/attest/"));
+    desk.world()
+        .upset(Upset::next("maa", Kind::Status(400)).at("/attest/"));
     let refused = examined(&desk, &line).await;
     assert_eq!(verdicts(&refused)[4..6], ["MAA Passed", "token Failed"]);
     assert_eq!(verdicts(&refused)[6], "vault NotChecked");
