@@ -1,7 +1,7 @@
 //! Evidence and release policies, judged offline.
 
 mod explain;
-mod files;
+pub(crate) mod files;
 mod release_policy;
 
 use std::process::ExitCode;

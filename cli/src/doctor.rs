@@ -45,6 +45,9 @@ pub struct DoctorArgs {
     /// Secret with the wrapped data encryption key.
     #[arg(long, value_name = "NAME", requires = "key")]
     secret: Option<String>,
+    /// File with an access token for the vault, as a room's own identity has it; without it, whoever is logged in.
+    #[arg(long, value_name = "FILE", requires = "vault")]
+    access_token_file: Option<PathBuf>,
     /// How to show the steps.
     #[arg(long, value_enum, default_value_t)]
     output: Output,

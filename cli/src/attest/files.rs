@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::CliError;
 
 /// A whole file of at most `cap` bytes; `-` is standard input.
-pub(super) fn read(path: &Path, cap: u64) -> Result<Vec<u8>, CliError> {
+pub(crate) fn read(path: &Path, cap: u64) -> Result<Vec<u8>, CliError> {
     let io = |error| CliError::io(path.display().to_string(), error);
     let mut bytes = Vec::new();
     if path.as_os_str() == "-" {
@@ -24,13 +24,13 @@ pub(super) fn read(path: &Path, cap: u64) -> Result<Vec<u8>, CliError> {
 }
 
 /// As [`read`], as text without the white space around it.
-pub(super) fn text(path: &Path, cap: u64) -> Result<String, CliError> {
+pub(crate) fn text(path: &Path, cap: u64) -> Result<String, CliError> {
     let text =
         String::from_utf8(read(path, cap)?).map_err(|_| bad(path, "not UTF-8".to_owned()))?;
     Ok(text.trim().to_owned())
 }
 
-pub(super) fn bad(path: &Path, reason: String) -> CliError {
+pub(crate) fn bad(path: &Path, reason: String) -> CliError {
     CliError::File {
         path: path.to_owned(),
         reason,

@@ -9,14 +9,17 @@ use cleanroom_crypto::digest::sha256;
 use cleanroom_crypto::rsa::{OaepHash, PrivateKey};
 use keyvault::{KeyClient, ReleaseClient, ReleasedKey, SecretClient, VaultKind, evaluate};
 use url::Url;
+use zeroize::Zeroizing;
 
 use super::DoctorArgs;
 use super::evidence::Source;
 use super::walk::Walk;
 use crate::CliError;
-use crate::credential::{Access, Azure};
+use crate::attest::files;
+use crate::credential::{Access, AccessToken, Azure};
 
 const TRANSFER_KEY_BITS: usize = 2048;
+const TOKEN_CAP: u64 = 64 << 10;
 
 const DEVICE: &str = "device";
 const CONTEXT: &str = "context files";
@@ -207,8 +210,7 @@ impl<'a> Examination<'a> {
             walk.not_checked(VAULT, "there is no token", "mend what failed above");
             return None;
         };
-        let access = self.azure.token(self.args.vault_kind.audience()).await;
-        let access = match access {
+        let access = match self.access(self.args.vault_kind).await {
             Ok(access) => access,
             Err(error) => {
                 walk.failed(VAULT, &error, "log in as who may release the key");
@@ -250,6 +252,16 @@ impl<'a> Examination<'a> {
         walk.step(VAULT, released, describe, todo)
     }
 
+    /// The token that was given, where it is for this kind of vault, else one of whoever is logged in.
+    async fn access(&self, kind: VaultKind) -> Result<AccessToken, CliError> {
+        match &self.args.access_token_file {
+            Some(path) if kind == self.args.vault_kind => {
+                Ok(Zeroizing::new(files::text(path, TOKEN_CAP)?))
+            }
+            _ => self.azure.token(kind.audience()).await,
+        }
+    }
+
     async fn wrap(&self, walk: &mut Walk, key: Option<&ReleasedKey>) {
         let Some((vault, name)) = &self.secret else {
             walk.not_checked(WRAP, "no secret is named", "name it with --secret");
@@ -272,7 +284,7 @@ impl<'a> Examination<'a> {
 
     async fn open(&self, vault: &Url, name: &str, key: &PrivateKey) -> Result<(), CliError> {
         // Only Key Vault keeps secrets, wherever the key encryption key is.
-        let access = self.azure.token(VaultKind::KeyVault.audience()).await?;
+        let access = self.access(VaultKind::KeyVault).await?;
         let secret = SecretClient::new(self.azure.client())
             .get(vault, name, &access)
             .await?;
