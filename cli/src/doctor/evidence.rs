@@ -1,8 +1,8 @@
 use std::net::SocketAddr;
 
 use attestation::{
-    Attester, EndorsementConfig, EndorsementStore, Evidence, Report, RuntimeData, SecurityContext,
-    SnpDevice,
+    AttestError, Attester, EndorsementConfig, EndorsementStore, Evidence, Report, RuntimeData,
+    SecurityContext, SnpDevice,
 };
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -63,7 +63,7 @@ impl Source {
             Self::Agent(agent) => {
                 let answer: Raw = ask(agent, "/attest/raw", runtime).await?;
                 let bytes = hex::decode(answer.report).map_err(|_| unreadable("report"))?;
-                Ok(Report::parse(&bytes)?)
+                Ok(Report::parse(&bytes).map_err(AttestError::from)?)
             }
         }
     }
@@ -94,7 +94,8 @@ impl Source {
                 };
                 let pem = decode(&answer.endorsements, "endorsements")?;
                 Ok(Evidence {
-                    report: Report::parse(&decode(&answer.evidence, "evidence")?)?,
+                    report: Report::parse(&decode(&answer.evidence, "evidence")?)
+                        .map_err(AttestError::from)?,
                     endorsements_pem: String::from_utf8(pem)
                         .map_err(|_| unreadable("endorsements"))?,
                     uvm_endorsements: decode(&answer.uvm_endorsements, "uvm_endorsements")?,

@@ -17,7 +17,6 @@ mod thim;
 use std::sync::Arc;
 
 use sidecar_http::{HttpsClient, PlainClient};
-use snp::Product;
 
 pub use config::{AzureCache, CertCache, EndorsementConfig, EndorsementSource, EndorsementTiming};
 
