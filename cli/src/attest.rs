@@ -1,8 +1,10 @@
 //! Evidence and release policies, judged offline.
 
+mod evidence_file;
 mod explain;
 pub(crate) mod files;
 mod release_policy;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -13,6 +15,8 @@ use crate::CliError;
 /// What to do with evidence.
 #[derive(Debug, Subcommand)]
 pub enum AttestCommand {
+    /// Judges evidence and shows every check: what, expected, actual, source, verdict.
+    Verify(Box<verify::VerifyArgs>),
     /// Shows which claim of a MAA token fails which clause of a release policy. Asks nobody.
     ExplainRelease(explain::ExplainArgs),
     /// Writes the strict release policy of container groups.
@@ -32,6 +36,7 @@ pub(crate) enum Output {
 /// Runs a command. The exit code is 1 where the answer is no.
 pub(crate) fn run(command: AttestCommand) -> Result<ExitCode, CliError> {
     match command {
+        AttestCommand::Verify(args) => verify::run(&args),
         AttestCommand::ExplainRelease(args) => explain::run(&args),
         AttestCommand::ReleasePolicy(args) => release_policy::run(&args),
     }

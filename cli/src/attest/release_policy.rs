@@ -34,18 +34,7 @@ pub struct PolicyArgs {
 }
 
 pub(super) fn run(args: &PolicyArgs) -> Result<ExitCode, CliError> {
-    let mut host_data = Vec::new();
-    for text in &args.host_data {
-        let mut digest = [0; 32];
-        hex::decode_to_slice(text, &mut digest).map_err(|_| CliError::Argument {
-            argument: "--host-data",
-            reason: "not 64 hex digits".to_owned(),
-        })?;
-        host_data.push(digest);
-    }
-    for path in &args.cce_policy {
-        host_data.push(digest_of(path)?);
-    }
+    let host_data = host_data(&args.host_data, &args.cce_policy)?;
     let authorities = args.authority.iter().map(|text| parse_endpoint(text));
     let policy = ReleasePolicy::strict(&ReleaseTerms {
         authorities: authorities.collect::<Result<_, _>>()?,
@@ -54,6 +43,23 @@ pub(super) fn run(args: &PolicyArgs) -> Result<ExitCode, CliError> {
     })?;
     crate::print(policy.as_json())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// host_data as arguments give it: as hex, and of CCE policies.
+pub(super) fn host_data(hex: &[String], policies: &[PathBuf]) -> Result<Vec<[u8; 32]>, CliError> {
+    let mut all = Vec::with_capacity(hex.len() + policies.len());
+    for text in hex {
+        let mut digest = [0; 32];
+        hex::decode_to_slice(text, &mut digest).map_err(|_| CliError::Argument {
+            argument: "--host-data",
+            reason: "not 64 hex digits".to_owned(),
+        })?;
+        all.push(digest);
+    }
+    for path in policies {
+        all.push(digest_of(path)?);
+    }
+    Ok(all)
 }
 
 /// host_data of a policy: what is base64 is hashed decoded, as the host does it.
