@@ -2,6 +2,7 @@
 #                    as containers of docker-compose
 # make test          everything CI checks
 # make images        the images of the room, from published binaries, in .work/images
+# make bench-skr     what a key release costs beyond MAA and the vault, and an idle skr-agent; last line one JSON object
 # make bench-compose image sizes, memory and start of the room as containers, with published binaries
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -10,7 +11,7 @@ export CARGO_TERM_COLOR ?= never
 # Where cargo leaves the binaries; the target is named in .cargo/config.toml.
 BIN = $(or $(CARGO_TARGET_DIR),target)/x86_64-unknown-linux-gnu/debug
 
-.PHONY: demo test setup build lint unit images bench-compose
+.PHONY: demo test setup build lint unit images bench-skr bench-compose
 demo: build
 	@$(if $(COMPOSE),COMPOSE=1 tests/with-docker) tests/demo/run $(BIN) $(if $(JSON),--json)
 
@@ -36,6 +37,11 @@ DIST = $(or $(CARGO_TARGET_DIR),target)/x86_64-unknown-linux-gnu/dist
 images: setup
 	cargo build --workspace --bins --locked --quiet --profile dist
 	images/build $(DIST) .work/images --gzip
+
+RELEASE = $(or $(CARGO_TARGET_DIR),target)/x86_64-unknown-linux-gnu/release
+bench-skr: setup
+	@cargo build --locked --quiet --release -p bench-skr -p virtual-attester --bins
+	@$(RELEASE)/bench-skr $(RELEASE)
 
 bench-compose: images
 	tests/with-docker tests/bench/compose $(DIST) .work/images

@@ -52,6 +52,7 @@ impl Access {
         let trust = trust(self.ca_file.as_deref())?;
         Ok(Azure::new(
             HttpsClient::new(&trust)?,
+            trust,
             Login::of_environment(),
         ))
     }
@@ -103,13 +104,15 @@ impl Login {
 #[derive(Clone)]
 pub(crate) struct Azure {
     client: HttpsClient,
+    trust: Trust,
     login: Arc<Login>,
 }
 
 impl Azure {
-    pub(crate) fn new(client: HttpsClient, login: Login) -> Self {
+    pub(crate) fn new(client: HttpsClient, trust: Trust, login: Login) -> Self {
         Self {
             client,
+            trust,
             login: Arc::new(login),
         }
     }
@@ -117,6 +120,11 @@ impl Azure {
     /// The client of everything Azure.
     pub(crate) fn client(&self) -> HttpsClient {
         self.client.clone()
+    }
+
+    /// Whose certificates are believed.
+    pub(crate) fn trust(&self) -> Trust {
+        self.trust.clone()
     }
 
     /// A token for an audience such as `https://vault.azure.net`.

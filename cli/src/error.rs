@@ -1,10 +1,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use attestation::AttestError;
 use blob_format::FormatError;
 use blob_store::StoreError;
 use cleanroom_crypto::CryptoError;
 use cleanroom_spec::SpecError;
+use http::StatusCode;
 use keyvault::KeyVaultError;
 use policy::PolicyError;
 use sidecar_http::{Coded, Fault, HttpsError};
@@ -113,6 +115,23 @@ pub enum CliError {
     /// Blob storage.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Evidence.
+    #[error(transparent)]
+    Attest(#[from] AttestError),
+    /// The agent that evidence was asked of.
+    #[error("skr-agent answered {status}: {message}")]
+    Agent {
+        /// Its status.
+        status: StatusCode,
+        /// Its words.
+        message: String,
+    },
+    /// A wrapped key that is none.
+    #[error("secret {name:?} is not base64 of a wrapped key")]
+    Wrapped {
+        /// The secret.
+        name: String,
+    },
     /// The vault.
     #[error(transparent)]
     Vault(#[from] KeyVaultError),
@@ -163,6 +182,9 @@ impl Coded for CliError {
             Self::NoPolicy { .. } => "CR-CLI-0012",
             Self::Format(_) => "CR-CLI-0013",
             Self::Crypto(_) => "CR-CLI-0014",
+            Self::Agent { .. } => "CR-CLI-0015",
+            Self::Wrapped { .. } => "CR-CLI-0016",
+            Self::Attest(error) => error.code(),
             Self::Spec(error) => error.code(),
             Self::Policy(error) => error.code(),
             Self::Store(error) => error.code(),
@@ -176,6 +198,8 @@ impl Coded for CliError {
         match self {
             Self::Io { .. } | Self::Crypto(_) => Fault::Platform,
             Self::Credential { .. } | Self::Login { .. } | Self::NoPolicy { .. } => Fault::Denied,
+            Self::Agent { .. } => Fault::Upstream { retry: false },
+            Self::Attest(error) => error.fault(),
             Self::Spec(error) => error.fault(),
             Self::Policy(error) => error.fault(),
             Self::Store(error) => error.fault(),

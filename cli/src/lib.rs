@@ -3,12 +3,14 @@
 //! `cleanroom` is what each party types: it keeps data keys, encrypts and uploads data, writes and merges specifications,
 //! speaks for a member at the governance service, binds keys to an accepted deployment, and starts it.
 
+pub mod attest;
 pub mod config;
 mod credential;
 mod datastore;
 mod deks;
 pub mod deploy;
 pub mod deployment_generate;
+pub mod doctor;
 mod error;
 pub mod governance;
 mod results;
@@ -68,6 +70,11 @@ enum Command {
     /// A member's voice in the collaboration.
     #[command(subcommand)]
     Governance(governance::GovernanceCommand),
+    /// Evidence and release policies.
+    #[command(subcommand)]
+    Attest(attest::AttestCommand),
+    /// Examines the way of a key, inside a room or beside an agent.
+    Doctor(doctor::DoctorArgs),
     /// Starts the accepted container group.
     Deploy(deploy::DeployArgs),
     #[command(hide = true)]
@@ -106,6 +113,8 @@ async fn dispatch(command: Command, access: &Access) -> Result<ExitCode, Box<dyn
         Command::Governance(command) => governance::run(command, &mut std::io::stdout())
             .await
             .map_err(shown)?,
+        Command::Attest(command) => return attest::run(command).map_err(shown),
+        Command::Doctor(args) => return doctor::run(args, access).await.map_err(shown),
         Command::Deploy(args) => return deploy::run(args).await.map_err(shown),
         Command::GroupSupervisor { plan } => return deploy::run_supervisor(&plan).map_err(shown),
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
 
 mod data;
+mod doctor;
 mod files;
 mod keys;
 
@@ -132,7 +133,7 @@ fn azure(world: &World, secret: &str) -> Azure {
         secret: secret.to_owned().into(),
     };
     let trust = test_support::trust(world).unwrap();
-    Azure::new(HttpsClient::new(&trust).unwrap(), login)
+    Azure::new(HttpsClient::new(&trust).unwrap(), trust, login)
 }
 
 /// Every file below a folder with its content, by relative name.

@@ -1,112 +1,204 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use attestation::{
-    Attester, Evidence, MaaClient, MaaToken, Report, RuntimeData, SecurityContext, Verified,
-    locate_context,
+    AttestError, Attester, ContextPlace, EndorsementStore, Evidence, MaaClient, MaaToken, Report,
+    RuntimeData, SecurityContext, TokenCache, Verified,
 };
 use cleanroom_crypto::digest::sha256;
-use cleanroom_crypto::rsa::PrivateKey;
+use futures::FutureExt;
 use keyvault::ReleaseClient;
-use sidecar_http::{HttpsClient, Trust};
+use sidecar_http::{ApiVersion, HttpsClient, Trust};
+use sidecar_kit::Flights;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use url::Url;
 use zeroize::Zeroizing;
 
 use crate::SkrError;
+use crate::allowed::Allowed;
 use crate::error::SharedError;
-use crate::flights::{Flights, LIMIT};
+use crate::identity::Identity;
+use crate::keyprovider::KeyDirectory;
+use crate::transfer::TransferKeys;
 use crate::wire::Release;
 
-const TRANSFER_KEY_BITS: usize = 2048;
+/// Different releases at once, kept ones included.
+const LIMIT: usize = 256;
 /// How long a released key outlives its flight: long enough for the mounts of one start.
 const KEEP: Duration = Duration::from_secs(60);
 
+/// Tokens kept for callers of `/attest/maa`.
+const TOKENS: u64 = 64;
+
+/// What an [`Agent`] is told beside its attester and its trust.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the security context is.
+    pub context: ContextPlace,
+    /// Where the processor's certificates come from.
+    pub endorsements: EndorsementStore,
+    /// Under which api-version MAA is asked, if not under the client's own.
+    pub maa_api_version: Option<ApiVersion>,
+    /// As whom MAA is asked.
+    pub maa_user_agent: Option<String>,
+    /// Where evidence and access tokens may be sent.
+    pub allowed: Allowed,
+    /// As whom to get the access tokens that callers do not bring.
+    pub identity: Option<Identity>,
+    /// The public keys for `WrapKey`.
+    pub key_directory: Option<KeyDirectory>,
+}
+
 /// Who may share a released key: same authority, vault, key, caller, and proof of access.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(crate) struct ReleaseId {
+struct ReleaseId {
     maa: Url,
     vault: Url,
     kid: String,
     caller: Option<u32>,
-    token: [u8; 32],
+    /// Digest of the caller's token; `None` for the agent's own identity.
+    token: Option<[u8; 32]>,
 }
 
-/// A released key as the JWK that callers get.
+/// A released key as callers get it.
 pub(crate) struct Released {
     pub(crate) jwk: Zeroizing<String>,
+    /// Its URL in the vault, with version.
+    pub(crate) kid: String,
 }
 
 /// Everything skr-agent can do, over one [`Attester`].
 pub struct Agent<A> {
     attester: A,
-    context_dir: Option<PathBuf>,
+    config: Config,
+    key_directory: Option<Arc<KeyDirectory>>,
     maa: MaaClient,
+    tokens: TokenCache,
     vault: ReleaseClient,
+    transfer_keys: TransferKeys,
     flights: Flights<ReleaseId, Released, SharedError>,
+}
+
+impl Config {
+    /// The security context in `directory` and what is in it; any endpoint, no identity, no wrapping keys.
+    pub fn for_directory(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            context: ContextPlace {
+                directory: Some(directory.into()),
+                ..ContextPlace::default()
+            },
+            endorsements: EndorsementStore::context_only(),
+            maa_api_version: None,
+            maa_user_agent: None,
+            allowed: Allowed::any(),
+            identity: None,
+            key_directory: None,
+        }
+    }
 }
 
 impl<A> std::fmt::Debug for Agent<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Agent").finish_non_exhaustive()
+        f.debug_struct("Agent")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
 impl<A: Attester> Agent<A> {
-    /// An agent that reads `context_dir` (or finds the only `/security-context-*`), speaks over `https`, and believes
-    /// vault signatures that chain to `trust`. Released keys are dropped when `stopping` is cancelled.
+    /// An agent that speaks over `https` and believes vault signatures that chain to `trust`. Released keys are dropped
+    /// when `stopping` is cancelled.
     pub fn new(
         attester: A,
-        context_dir: Option<PathBuf>,
         https: HttpsClient,
         trust: Trust,
+        config: Config,
         stopping: CancellationToken,
     ) -> Self {
+        let mut maa = MaaClient::new(https.clone());
+        if let Some(version) = &config.maa_api_version {
+            maa = maa.with_api_version(version.clone());
+        }
+        if let Some(name) = &config.maa_user_agent {
+            maa = maa.with_user_agent(name);
+        }
         Self {
             attester,
-            context_dir,
-            maa: MaaClient::new(https.clone()),
+            key_directory: config.key_directory.clone().map(Arc::new),
+            config,
+            maa,
+            tokens: TokenCache::new(TOKENS),
             vault: ReleaseClient::new(https, trust),
-            flights: Flights::new(KEEP, stopping),
+            transfer_keys: TransferKeys::default(),
+            flights: Flights::new(LIMIT, KEEP, stopping),
         }
     }
 
-    /// Whether evidence can be given at all: a report that fits the policy, the certificates and the endorsement.
-    ///
-    /// # Errors
-    /// What is missing or does not fit.
-    #[tracing::instrument(name = "evidence.self_check", skip_all)]
-    pub async fn self_check(&self) -> Result<(), SkrError> {
-        self.evidence(&RuntimeData::new(*b"self-check")).await?;
+    /// Keeps one transfer key ready, so that a release does not wait for it; returns when `stopping` is cancelled.
+    pub async fn keep_transfer_key_ready(&self, stopping: &CancellationToken) {
+        self.transfer_keys.keep_one_ready(stopping).await;
+    }
+
+    pub(crate) const fn key_directory(&self) -> Option<&Arc<KeyDirectory>> {
+        self.key_directory.as_ref()
+    }
+
+    /// The security context as it is now: the host's certificates change with its firmware.
+    pub(crate) async fn context(&self) -> SecurityContext {
+        SecurityContext::find(&self.config.context).await
+    }
+
+    pub(crate) async fn endorsements(
+        &self,
+        report: &Report,
+        context: &SecurityContext,
+    ) -> Result<(), SkrError> {
+        self.config.endorsements.find(report, context).await?;
         Ok(())
     }
 
-    /// Evidence bound to `runtime`. The context is read anew, because the host's certificates change with its firmware.
+    /// Evidence bound to `runtime`.
     ///
     /// # Errors
     /// No report, or one that does not fit.
     #[tracing::instrument(name = "evidence.collect", skip_all)]
-    pub async fn evidence(&self, runtime: &RuntimeData) -> Result<Evidence, SkrError> {
-        let directory = locate_context(self.context_dir.as_deref(), Path::new("/"))?;
-        let context = SecurityContext::read(&directory).await;
-        Ok(Evidence::collect(&self.attester, &context, runtime).await?)
+    pub async fn evidence(&self, runtime: &RuntimeData) -> Result<Evidence, AttestError> {
+        let context = self.context().await;
+        let store = &self.config.endorsements;
+        Evidence::collect(&self.attester, &context, store, runtime).await
     }
 
     pub(crate) async fn report(&self, runtime: &RuntimeData) -> Result<Report, SkrError> {
         let report = self.attester.report(runtime.report_data()).await?;
-        report.refuse_open_guests()?;
+        report.refuse_open_guests().map_err(AttestError::from)?;
         Ok(report)
     }
 
+    /// A token over runtime data that the caller chose: the one that is kept, or a new one.
     pub(crate) async fn token(
         &self,
         maa: &Url,
         runtime: &RuntimeData,
-    ) -> Result<Verified<MaaToken>, SkrError> {
+    ) -> Result<Arc<Verified<MaaToken>>, SkrError> {
+        self.config.allowed.check_maa(maa)?;
+        // Boxed: the way to a token is long, and the cache holds it in several frames.
+        let fetch = || self.fresh_token(maa, runtime).boxed();
+        match self.tokens.get(maa, runtime, fetch()).await {
+            // Dropped while it was asked for: it is as good as not there.
+            Err(AttestError::Forgotten) => Ok(self.tokens.get(maa, runtime, fetch()).await?),
+            outcome => Ok(outcome?),
+        }
+    }
+
+    async fn fresh_token(
+        &self,
+        maa: &Url,
+        runtime: &RuntimeData,
+    ) -> Result<Verified<MaaToken>, AttestError> {
         let evidence = self.evidence(runtime).await?;
-        Ok(self.maa.attest(maa, &evidence, runtime).await?)
+        self.maa.attest(maa, &evidence, runtime).await
     }
 
     /// Has a key released, or joins a release of the same key for the same caller.
@@ -115,12 +207,15 @@ impl<A: Attester> Agent<A> {
         release: Release,
         caller: Option<u32>,
     ) -> Result<Arc<Released>, SharedError> {
+        self.config.allowed.check_maa(&release.maa)?;
+        self.config.allowed.check_vault(&release.vault)?;
+        let token = release.access_token.as_deref();
         let id = ReleaseId {
             maa: release.maa.clone(),
             vault: release.vault.clone(),
             kid: release.kid.clone(),
             caller,
-            token: sha256(release.access_token.as_bytes()),
+            token: token.map(|token| sha256(token.as_bytes())),
         };
         let agent = Arc::clone(self);
         let start = || async move { Ok(agent.release_now(&release).await?) }.in_current_span();
@@ -135,29 +230,45 @@ impl<A: Attester> Agent<A> {
         fields(vault = release.vault.host_str(), kid = release.kid)
     )]
     async fn release_now(&self, release: &Release) -> Result<Released, SkrError> {
-        let transfer_key = transfer_key().await?;
+        let (access_token, transfer_key) =
+            tokio::try_join!(self.access_token(release), self.transfer_keys.take())?;
         let runtime = RuntimeData::of_transfer_key(&transfer_key.public_key());
-        let token = self.token(&release.maa, &runtime).await?;
+        // A transfer key is used once, and so is the token that names it.
+        let token = self.fresh_token(&release.maa, &runtime).await?;
         let key = self
             .vault
             .release(
                 &release.vault,
                 &release.kid,
-                &release.access_token,
+                &access_token,
                 token.jwt(),
                 &transfer_key,
             )
             .await?;
         tracing::info!(version = key.version(), "key released");
-        Ok(Released { jwk: key.to_jwk() })
+        Ok(Released {
+            jwk: key.to_jwk(),
+            kid: key.kid().to_owned(),
+        })
+    }
+
+    /// The caller's token, or one of the agent's own identity, which goes to listed vaults only.
+    async fn access_token(&self, release: &Release) -> Result<Zeroizing<String>, SkrError> {
+        if let Some(token) = &release.access_token {
+            return Ok(token.clone());
+        }
+        let refuse = |reason| SkrError::NoToken {
+            vault: release.vault.to_string(),
+            reason,
+        };
+        let identity = self.config.identity.as_ref().ok_or_else(|| {
+            refuse("send one, or set --identity-client-id and --identity-tenant-id")
+        })?;
+        let kind = self.config.allowed.vault_kind(&release.vault);
+        let kind = kind.ok_or_else(|| refuse("list the vault and its kind with --allow-vault"))?;
+        identity.token(&release.vault, kind).await
     }
 }
 
-/// A key for one release. Finding its primes takes long enough to keep it off the event loop.
-async fn transfer_key() -> Result<PrivateKey, SkrError> {
-    let made = tokio::task::spawn_blocking(|| PrivateKey::generate(TRANSFER_KEY_BITS)).await;
-    match made {
-        Ok(key) => Ok(key?),
-        Err(_) => Err(attestation::AttestError::Stopping.into()),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -4,23 +4,39 @@
 //! and bound into the report, so nothing between the vault and this process can read it.
 
 mod agent;
+mod allowed;
+mod environment;
 mod error;
-mod flights;
+mod failure;
+mod identity;
+mod keyprovider;
+mod readiness;
 mod routes;
+mod transfer;
 mod wire;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use attestation::Attester;
+use attestation::{
+    AttestError, Attester, CertCache, ContextPlace, ContextVariables, EndorsementConfig,
+    EndorsementStore,
+};
 use clap::Args as ClapArgs;
-use sidecar_http::{Coded, HttpsClient, chain};
+use sidecar_http::{ApiVersion, HttpsClient, services};
 use sidecar_kit::Process;
 
-pub use agent::Agent;
+pub use agent::{Agent, Config};
+pub use allowed::{Allowed, AllowedMaa, AllowedVault};
+pub use environment::{Environment, command_line};
 pub use error::SkrError;
+pub use identity::Identity;
+pub use keyprovider::KeyDirectory;
+pub use readiness::SelfCheck;
 pub use routes::routes;
+
+use readiness::{Latches, watch};
 
 /// What skr-agent accepts beside the common arguments.
 #[derive(ClapArgs, Clone, Debug, Default)]
@@ -28,9 +44,72 @@ pub struct Args {
     /// Security context directory; without it, the only /security-context-* directory.
     #[arg(long, env = "UVM_SECURITY_CONTEXT_DIR", value_name = "DIRECTORY")]
     pub security_context_dir: Option<PathBuf>,
+    /// The policy, before there was a directory.
+    #[arg(long, env = "UVM_SECURITY_POLICY", hide = true)]
+    pub uvm_security_policy: Option<String>,
+    /// The utility VM's endorsement, before there was a directory.
+    #[arg(long, env = "UVM_REFERENCE_INFO", hide = true)]
+    pub uvm_reference_info: Option<String>,
+    /// The host's certificates, before there was a directory.
+    #[arg(long, env = "UVM_HOST_AMD_CERTIFICATE", hide = true)]
+    pub uvm_host_amd_certificate: Option<String>,
+    /// Upstream's `certcache`: which service has certificates that the security context lacks.
+    #[arg(skip)]
+    pub certcache: CertCache,
+    /// A MAA instance that callers may name; repeatable. Without it, any.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub allow_maa: Vec<AllowedMaa>,
+    /// A vault that callers may name, and which service it is; repeatable. Without it, any.
+    #[arg(long, value_name = "[KeyVault=|ManagedHsm=]HOST[:PORT]")]
+    pub allow_vault: Vec<AllowedVault>,
+    /// Under which api-version MAA is asked; without it, 2022-08-01.
+    #[arg(long, value_name = "VERSION")]
+    pub maa_api_version: Option<ApiVersion>,
+    /// As whom MAA is asked: `maaconfig.user_agent` of upstream's configuration.
+    #[arg(skip)]
+    pub maa_user_agent: Option<String>,
+    /// Client id to get access tokens with when a caller brings none; they go to vaults of --allow-vault only.
+    #[arg(long, value_name = "UUID", requires = "identity_tenant_id")]
+    pub identity_client_id: Option<String>,
+    /// Its tenant.
+    #[arg(long, value_name = "UUID", requires = "identity_client_id")]
+    pub identity_tenant_id: Option<String>,
+    /// Directory of the public keys that the key provider wraps with; without it, it wraps nothing.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub keyprovider_dir: Option<PathBuf>,
+    /// Make every transfer key only when it is needed.
+    #[arg(long, hide = true)]
+    pub no_transfer_key_pool: bool,
 }
 
-/// Serves until the process stops. `/ready` opens once the attester has given a report that fits the security context.
+impl Args {
+    fn config(self, process: &Process, https: &HttpsClient) -> Result<Config, AttestError> {
+        let sources = EndorsementConfig::of_certcache(&self.certcache)?;
+        let identity = self.identity_client_id.zip(self.identity_tenant_id);
+        Ok(Config {
+            context: ContextPlace {
+                directory: self.security_context_dir,
+                variables: ContextVariables {
+                    security_policy: self.uvm_security_policy,
+                    reference_info: self.uvm_reference_info,
+                    host_amd_certificate: self.uvm_host_amd_certificate,
+                },
+                ..ContextPlace::default()
+            },
+            endorsements: EndorsementStore::new(sources, https.clone())?,
+            maa_api_version: self.maa_api_version,
+            maa_user_agent: self.maa_user_agent,
+            allowed: Allowed::new(self.allow_vault, self.allow_maa),
+            identity: identity.map(|(client, tenant)| {
+                Identity::new(process.client(&services::IDENTITY), client, tenant)
+            }),
+            key_directory: self.keyprovider_dir.map(KeyDirectory::new),
+        })
+    }
+}
+
+/// Serves until the process stops. `/ready` opens once the device, the security context, the processor's
+/// certificates and the verification of all of them are good.
 ///
 /// # Errors
 /// The trusted roots are unusable, or the socket cannot be bound.
@@ -40,31 +119,26 @@ pub async fn run<A: Attester>(
     process: Process,
 ) -> anyhow::Result<ExitCode> {
     let trust = process.common().trust()?;
+    let pool = !args.no_transfer_key_pool;
+    let https = HttpsClient::new(&trust)?;
+    let config = args.config(&process, &https)?;
     let agent = Arc::new(Agent::new(
         attester,
-        args.security_context_dir,
-        HttpsClient::new(&trust)?,
+        https,
         trust,
+        config,
         process.stopping(),
     ));
-    let latch = process.latch("evidence");
-    let checked = Arc::clone(&agent);
-    let stopping = process.stopping();
+    if pool {
+        let (agent, stopping) = (Arc::clone(&agent), process.stopping());
+        process.spawn(async move { agent.keep_transfer_key_ready(&stopping).await });
+    }
+    let latches = Latches::new(&process);
+    let (checked, stopping) = (Arc::clone(&agent), process.stopping());
     process.spawn(async move {
-        let outcome = tokio::select! {
-            outcome = checked.self_check() => outcome,
-            () = stopping.cancelled() => return,
-        };
-        match outcome {
-            Ok(()) => latch.open(),
-            // The latch stays closed; every request tells its caller the same reason.
-            Err(error) => {
-                tracing::error!(
-                    code = error.code(),
-                    error = chain(&error),
-                    "no usable evidence"
-                );
-            }
+        tokio::select! {
+            () = watch(checked, latches) => {}
+            () = stopping.cancelled() => {}
         }
     });
     process.serve(routes(agent)).await?;

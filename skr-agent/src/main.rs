@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use attestation::SnpDevice;
 use clap::Parser;
+use nix::unistd::geteuid;
 use sidecar_http::services;
-use sidecar_kit::{CommonArgs, Privileges, run_process};
+use sidecar_kit::{CommonArgs, EXIT_FAILED, Privileges, become_user, refuse, run_process};
 
 /// Attestation evidence, MAA tokens and secure key release.
 #[derive(Debug, Parser)]
@@ -18,9 +19,22 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match skr_agent::command_line(|cli: &mut Cli| (&mut cli.common, &mut cli.args)) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    // The device may be root's. What is opened now serves every request, and root is given up before anything is read.
+    let device = match cli.common.probe {
+        true => SnpDevice::at(Vec::new()),
+        false => SnpDevice::open(),
+    };
+    if geteuid().is_root()
+        && let Err(error) = become_user(services::SKR_AGENT.uid)
+    {
+        return refuse(EXIT_FAILED, &error);
+    }
     let privileges = Privileges::none().snp_ioctls();
     run_process(services::SKR_AGENT, cli.common, privileges, |process| {
-        skr_agent::run(cli.args, SnpDevice::new(), process)
+        skr_agent::run(cli.args, device, process)
     })
 }

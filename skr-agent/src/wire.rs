@@ -28,6 +28,20 @@ fn required<'a>(member: &'static str, value: &'a str) -> Result<&'a str, SkrErro
     Ok(value)
 }
 
+/// Runtime data in any spelling of base64.
+pub(crate) fn runtime_data(text: &str) -> Result<RuntimeData, SkrError> {
+    let text = required("runtime_data", text)?;
+    let engine = if text.contains(['-', '_']) {
+        &LENIENT_URL
+    } else {
+        &LENIENT_STANDARD
+    };
+    let bytes = engine.decode(text).map_err(|error| SkrError::RuntimeData {
+        reason: error.to_string(),
+    })?;
+    Ok(RuntimeData::new(bytes))
+}
+
 /// Body of `/attest/raw` and `/attest/combined`, and of `/attest/maa` with the endpoint.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -38,16 +52,7 @@ pub(crate) struct AttestRequest {
 
 impl AttestRequest {
     pub(crate) fn runtime(&self) -> Result<RuntimeData, SkrError> {
-        let text = required("runtime_data", &self.runtime_data)?;
-        let engine = if text.contains(['-', '_']) {
-            &LENIENT_URL
-        } else {
-            &LENIENT_STANDARD
-        };
-        let bytes = engine.decode(text).map_err(|error| SkrError::RuntimeData {
-            reason: error.to_string(),
-        })?;
-        Ok(RuntimeData::new(bytes))
+        runtime_data(&self.runtime_data)
     }
 
     pub(crate) fn maa_endpoint(&self) -> Result<Url, SkrError> {
@@ -66,11 +71,13 @@ pub(crate) struct ReleaseRequest {
     akv_endpoint: String,
     kid: String,
     #[serde(deserialize_with = "secret")]
-    access_token: Zeroizing<String>,
+    access_token: Option<Zeroizing<String>>,
 }
 
-fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Zeroizing<String>, D::Error> {
-    String::deserialize(from).map(Zeroizing::new)
+/// Upstream's clients send an empty token, `null`, or none.
+fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Zeroizing<String>>, D::Error> {
+    let text = Option::<String>::deserialize(from)?.map(Zeroizing::new);
+    Ok(text.filter(|text| !text.is_empty()))
 }
 
 /// A checked release request.
@@ -79,14 +86,14 @@ pub(crate) struct Release {
     pub(crate) vault: Url,
     /// `name` or `name/version`.
     pub(crate) kid: String,
-    pub(crate) access_token: Zeroizing<String>,
+    /// Without one, the agent gets it.
+    pub(crate) access_token: Option<Zeroizing<String>>,
 }
 
 impl ReleaseRequest {
     pub(crate) fn check(self) -> Result<Release, SkrError> {
         let maa = parse_endpoint(required("maa_endpoint", &self.maa_endpoint)?)?;
         let vault = parse_endpoint(required("akv_endpoint", &self.akv_endpoint)?)?;
-        required("access_token", &self.access_token)?;
         let kid = key_path(required("kid", &self.kid)?, &vault)?;
         Ok(Release {
             maa,
@@ -94,6 +101,19 @@ impl ReleaseRequest {
             kid,
             access_token: self.access_token,
         })
+    }
+}
+
+impl Release {
+    /// The release that a wrapped layer key asks for.
+    pub(crate) fn of_annotation(maa: &str, vault: &str, kid: &str) -> Result<Self, SkrError> {
+        let named = ReleaseRequest {
+            maa_endpoint: maa.to_owned(),
+            akv_endpoint: vault.to_owned(),
+            kid: kid.to_owned(),
+            access_token: None,
+        };
+        named.check()
     }
 }
 
@@ -140,10 +160,10 @@ pub(crate) struct RawAnswer {
 /// Answer of `/attest/combined`.
 #[derive(Serialize)]
 pub(crate) struct CombinedAnswer {
-    endorsed_tcb: String,
-    endorsements: String,
-    evidence: String,
-    uvm_endorsements: String,
+    pub(crate) endorsed_tcb: String,
+    pub(crate) endorsements: String,
+    pub(crate) evidence: String,
+    pub(crate) uvm_endorsements: String,
 }
 
 impl From<Evidence> for CombinedAnswer {
@@ -163,14 +183,19 @@ pub(crate) struct TokenAnswer {
     pub(crate) token: String,
 }
 
-/// Answer of `/key/release`: the JWK as a JSON string.
+/// Answer of `/key/release`.
 #[derive(Serialize)]
 pub(crate) struct KeyAnswer<'a> {
+    /// The JWK as a JSON string.
     pub(crate) key: &'a str,
+    /// The key's URL in its vault, with the version that was released.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kid: Option<&'a str>,
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
     use sidecar_http::Coded;
 
     use super::*;
@@ -227,16 +252,22 @@ mod tests {
     }
 
     #[test]
-    fn every_member_of_a_release_is_required() {
+    fn every_member_of_a_release_but_the_token_is_required() {
         let whole = serde_json::json!({
             "maa_endpoint": "maa.example", "akv_endpoint": "litware.vault.azure.net",
             "kid": "kek", "access_token": "t", "unknown": 1,
         });
-        let check = |body: &serde_json::Value| {
+        let check = |body: &Value| {
             read::<ReleaseRequest>(body.to_string().as_bytes()).and_then(ReleaseRequest::check)
         };
-        assert!(check(&whole).is_ok());
-        for member in ["maa_endpoint", "akv_endpoint", "kid", "access_token"] {
+        let token = |body: &Value| check(body).unwrap().access_token;
+        assert_eq!(token(&whole).unwrap().as_str(), "t");
+        for none in [json!(null), json!("")] {
+            let mut body = whole.clone();
+            body["access_token"] = none;
+            assert!(token(&body).is_none());
+        }
+        for member in ["maa_endpoint", "akv_endpoint", "kid"] {
             let mut body = whole.clone();
             body.as_object_mut().unwrap().remove(member);
             let error = check(&body).err().unwrap();

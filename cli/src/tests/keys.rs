@@ -13,7 +13,7 @@ use crate::stores::{self, DataStores};
 const HOST_DATA: [u8; 32] = [0x5a; 32];
 
 /// Two datasets of one key encryption key.
-async fn prepared() -> Desk {
+pub(super) async fn prepared() -> Desk {
     let desk = Desk::online().await;
     desk.stores().await;
     desk.ok("config init --cleanroom-config @litware.yaml")
@@ -35,7 +35,7 @@ async fn prepared() -> Desk {
     desk
 }
 
-async fn bind(desk: &Desk, host_data: &[u8; 32]) {
+pub(super) async fn bind(desk: &Desk, host_data: &[u8; 32]) {
     let spec = read_specification(&desk.path("litware.yaml")).unwrap();
     let stores: DataStores = stores::read(&desk.path("datastores.yaml")).unwrap();
     let azure = desk.access.given.as_ref().unwrap();

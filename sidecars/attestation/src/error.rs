@@ -5,6 +5,7 @@ use std::time::Duration;
 use cleanroom_crypto::CryptoError;
 use http::StatusCode;
 use sidecar_http::{Coded, Fault, HttpsError};
+use snp::{CheckId, SnpError};
 use thiserror::Error;
 
 use crate::TokenFlaw;
@@ -18,11 +19,14 @@ pub enum AttestError {
         /// What is wrong.
         reason: String,
     },
-    /// This machine has no SNP guest device.
-    #[error("no SEV-SNP guest device: tried {paths}; this is not a confidential guest")]
+    /// No SNP guest device can be opened.
+    #[error(
+        "no SEV-SNP guest device can be opened, so this is no confidential guest, or its devices are not for this user: \
+         tried {tried}"
+    )]
     NoDevice {
-        /// The paths tried.
-        paths: String,
+        /// Every path tried and what became of it.
+        tried: String,
     },
     /// The device cannot be opened or refuses the request.
     #[error("{}: {step}", path.display())]
@@ -42,6 +46,28 @@ pub enum AttestError {
         path: PathBuf,
         /// The processor's own words.
         detail: String,
+    },
+    /// configfs-tsm answers for other hardware.
+    #[error("{}: the provider is {actual:?}, expected {expected:?}", path.display())]
+    TsmProvider {
+        /// The attribute file.
+        path: PathBuf,
+        /// The provider of SEV-SNP reports.
+        expected: &'static str,
+        /// What the kernel says.
+        actual: String,
+    },
+    /// Somebody else wrote into our request.
+    #[error(
+        "{}: generation {actual}, expected {expected}: another process writes into our requests", path.display()
+    )]
+    TsmRaced {
+        /// The attribute file.
+        path: PathBuf,
+        /// What our own writes count.
+        expected: u64,
+        /// What the kernel counted.
+        actual: String,
     },
     /// There is no security context directory.
     #[error("no security context directory: {reason}")]
@@ -66,24 +92,58 @@ pub enum AttestError {
         host_data: String,
     },
     /// The group runs under a policy that allows everything.
-    #[error("host_data {host_data} belongs to a policy that allows everything")]
+    #[error("the group's host_data is {host_data}")]
     AllowAll {
-        /// The report's host_data, hex.
+        /// The report's host_data, hex, and whose it is.
         host_data: String,
     },
     /// The guest may be debugged from outside.
-    #[error("the guest policy {policy:#x} allows debugging")]
+    #[error("the guest's {policy} allows debugging")]
     Debuggable {
-        /// The guest policy.
-        policy: u64,
+        /// The guest policy, hex.
+        policy: String,
     },
     /// The certificates vouch for another firmware than the report's.
-    #[error("the host certificate vouches for TCB {endorsed}, the report says {reported}")]
+    #[error(
+        "the certificates of this chip vouch for TCB {endorsed}, the report says {reported}; tried {tried}"
+    )]
     TcbMismatch {
-        /// TCB of the certificate, hex.
+        /// TCBs of the certificates, hex.
         endorsed: String,
         /// TCB of the report, hex.
         reported: String,
+        /// Every source tried and what it had.
+        tried: String,
+    },
+    /// Nobody has certificates for the report.
+    #[error("no certificates for chip {chip}… with TCB {reported}; tried {tried}")]
+    NoEndorsements {
+        /// Begin of the chip id, hex.
+        chip: String,
+        /// TCB of the report, hex.
+        reported: String,
+        /// Every source tried and why it had none.
+        tried: String,
+        /// A source may have some later.
+        retry: bool,
+    },
+    /// There is no list of revoked keys.
+    #[error("no list of revoked keys of {product}; tried {tried}")]
+    NoRevocationList {
+        /// The product.
+        product: &'static str,
+        /// Every source tried and why it had none.
+        tried: String,
+        /// A source may have one later.
+        retry: bool,
+    },
+    /// The `certcache` configuration is not usable.
+    #[error("certcache: {member}: {reason}")]
+    CertCache {
+        /// The member.
+        member: &'static str,
+        /// What is wrong, and what was expected.
+        reason: String,
     },
     /// The report does not carry what was asked to be bound.
     #[error("the report carries other report_data than was asked for")]
@@ -183,12 +243,44 @@ pub enum AttestError {
     /// One answer to several askers.
     #[error(transparent)]
     Shared(Arc<Self>),
+    /// The evidence fails a check of the verifier.
+    #[error(transparent)]
+    Snp(SnpError),
     /// A key could not be made or used.
     #[error("cryptography")]
     Crypto(#[from] CryptoError),
     /// A background task ended early.
     #[error("the process is stopping")]
     Stopping,
+}
+
+/// What this group's own report fails by has codes of its own, which tell who must act on this machine.
+impl From<SnpError> for AttestError {
+    fn from(error: SnpError) -> Self {
+        match error {
+            SnpError::Refused {
+                check:
+                    CheckId::ReportLength
+                    | CheckId::ReportVersion
+                    | CheckId::SignatureAlgorithm
+                    | CheckId::SignaturePadding,
+                ..
+            } => Self::BadReport {
+                reason: error.to_string(),
+            },
+            SnpError::Refused {
+                check: CheckId::AllowAll,
+                actual,
+                ..
+            } => Self::AllowAll { host_data: actual },
+            SnpError::Refused {
+                check: CheckId::Debug,
+                actual,
+                ..
+            } => Self::Debuggable { policy: actual },
+            other => Self::Snp(other),
+        }
+    }
 }
 
 impl Coded for AttestError {
@@ -219,8 +311,14 @@ impl Coded for AttestError {
             Self::Algorithm { .. } => "CR-SKR-0072",
             Self::Forgotten => "CR-SKR-0073",
             Self::Shared(error) => error.code(),
+            Self::Snp(error) => error.code(),
             Self::Crypto(_) => "CR-SKR-0020",
             Self::Stopping => "CR-SKR-0021",
+            Self::TsmProvider { .. } => "CR-SKR-0040",
+            Self::TsmRaced { .. } => "CR-SKR-0041",
+            Self::CertCache { .. } => "CR-SKR-0042",
+            Self::NoEndorsements { .. } => "CR-SKR-0043",
+            Self::NoRevocationList { .. } => "CR-SKR-0044",
         }
     }
 
@@ -230,6 +328,8 @@ impl Coded for AttestError {
             | Self::NoDevice { .. }
             | Self::Device { .. }
             | Self::Firmware { .. }
+            | Self::TsmProvider { .. }
+            | Self::TsmRaced { .. }
             | Self::NoContext { .. }
             | Self::Artefact { .. }
             | Self::PolicyMismatch { .. }
@@ -238,7 +338,11 @@ impl Coded for AttestError {
             | Self::Clock { .. }
             | Self::Crypto(_) => Fault::Platform,
             Self::AllowAll { .. } | Self::Debuggable { .. } => Fault::Denied,
-            Self::Endpoint { .. } => Fault::Caller,
+            Self::Endpoint { .. } | Self::CertCache { .. } => Fault::Caller,
+            Self::NoEndorsements { retry, .. } | Self::NoRevocationList { retry, .. } => {
+                Fault::Upstream { retry: *retry }
+            }
+            Self::Snp(error) => error.fault(),
             Self::Https(error) => error.fault(),
             Self::MaaRefused { status, .. } => match status.as_u16() {
                 408 | 429 | 500..=599 => Fault::Upstream { retry: true },

@@ -1,7 +1,7 @@
 use cleanroom_crypto::digest::sha256;
 use subtle::ConstantTimeEq;
 
-use crate::{AttestError, Report, RuntimeData, SecurityContext};
+use crate::{AttestError, EndorsementStore, Report, RuntimeData, SecurityContext};
 
 /// Where reports come from.
 ///
@@ -28,16 +28,46 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Gets a report bound to `runtime` and checks that it fits its surroundings: the binding, the measured policy, the
-    /// certificates' TCB; guests that allow everything or debugging are refused.
+    /// Gets a report bound to `runtime` with what vouches for it, and checks that they fit: the binding, the measured
+    /// policy, the certificates' chip and TCB; guests that allow everything or debugging are refused.
+    ///
+    /// The group may be moved to another host between the report and the search for its certificates, so where nobody has
+    /// certificates a second report is tried, once.
     ///
     /// # Errors
-    /// No report, an unusable context, or one of the checks.
+    /// No report, an unusable context, one of the checks, or no certificates.
     pub async fn collect<A: Attester>(
         attester: &A,
         context: &SecurityContext,
+        store: &EndorsementStore,
         runtime: &RuntimeData,
     ) -> Result<Self, AttestError> {
+        let report = Self::report(attester, context, runtime).await?;
+        let (report, endorsements) = match store.find(&report, context).await {
+            Ok(endorsements) => (report, endorsements),
+            Err(first) => {
+                let again = Self::report(attester, context, runtime).await?;
+                if same_platform(&report, &again) {
+                    return Err(first);
+                }
+                tracing::info!("the platform changed under the group: taking the new report");
+                let endorsements = store.find(&again, context).await?;
+                (again, endorsements)
+            }
+        };
+        Ok(Self {
+            endorsements_pem: endorsements.pem().to_owned(),
+            endorsed_tcb: endorsements.tcbm(),
+            uvm_endorsements: context.uvm_endorsements()?.to_vec(),
+            report,
+        })
+    }
+
+    async fn report<A: Attester>(
+        attester: &A,
+        context: &SecurityContext,
+        runtime: &RuntimeData,
+    ) -> Result<Report, AttestError> {
         let report_data = runtime.report_data();
         let report = attester.report(report_data).await?;
         if !bool::from(report.report_data().ct_eq(&report_data)) {
@@ -51,13 +81,12 @@ impl Evidence {
                 host_data: hex::encode(report.host_data()),
             });
         }
-        let host = context.host_amd_cert()?;
-        host.check_tcb(report.reported_tcb())?;
-        Ok(Self {
-            endorsements_pem: host.chain_pem(),
-            endorsed_tcb: host.tcbm.clone(),
-            uvm_endorsements: context.uvm_endorsements()?.to_vec(),
-            report,
-        })
+        // Before anybody is asked for certificates: without it there is no evidence.
+        context.uvm_endorsements()?;
+        Ok(report)
     }
+}
+
+fn same_platform(one: &Report, other: &Report) -> bool {
+    one.chip_id() == other.chip_id() && one.reported_tcb() == other.reported_tcb()
 }

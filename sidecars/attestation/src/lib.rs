@@ -6,24 +6,28 @@
 
 mod context;
 mod device;
+mod endorsements;
 mod endpoint;
 mod error;
 mod evidence;
-mod host_data;
 mod maa;
-mod report;
 mod runtime;
 mod token;
 
-pub use context::{HostAmdCert, SecurityContext, locate_context};
+pub use context::{
+    ContextPlace, ContextVariables, HostAmdCert, SecurityContext, Supplement, locate_context,
+};
 pub use device::{DeviceKind, SnpDevice};
+pub use endorsements::{
+    AzureCache, CertCache, EndorsementConfig, EndorsementSource, EndorsementStore,
+    EndorsementTiming, Endorsements,
+};
 pub use endpoint::parse_endpoint;
 pub use error::AttestError;
 pub use evidence::{Attester, Evidence};
-pub use host_data::{ALLOW_ALL_HOST_DATA, is_allow_all};
 pub use maa::MaaClient;
-pub use report::{REPORT_LEN, Report};
 pub use runtime::RuntimeData;
+pub use snp::{ALLOW_ALL_HOST_DATA, Product, REPORT_LEN, Report, is_allow_all};
 pub use token::{
     Expected, MaaToken, SigningKeys, TokenCache, TokenFlaw, Verified, read_claims, redacted,
     verify_token,

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -9,7 +10,7 @@ use tokio::time::Instant;
 use crate::{Coded, Fault, Request, Response, Trust};
 
 const TRIES: usize = 4;
-const CONNECT: Duration = Duration::from_secs(5);
+pub(crate) const CONNECT: Duration = Duration::from_secs(5);
 
 /// Why an HTTPS request gave no answer.
 #[derive(Debug, Error)]
@@ -126,6 +127,14 @@ impl Coded for HttpsError {
 #[derive(Clone, Debug)]
 pub struct HttpsClient {
     client: reqwest::Client,
+    patience: Option<Patience>,
+}
+
+/// Bounds of every request of a client, whatever it allows itself.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    deadline: Duration,
+    budget: Duration,
 }
 
 impl HttpsClient {
@@ -159,7 +168,27 @@ impl HttpsClient {
         let client = builder.build().map_err(|error| HttpsError::Tls {
             reason: crate::chain(&error),
         })?;
-        Ok(Self { client })
+        Ok(Self {
+            client,
+            patience: None,
+        })
+    }
+
+    /// The same client with less patience than its requests have: `deadline` for one try, `budget` for all.
+    #[must_use]
+    pub fn with_patience(self, deadline: Duration, budget: Duration) -> Self {
+        let patience = Some(Patience { deadline, budget });
+        Self { patience, ..self }
+    }
+
+    fn bounded<'a>(&self, request: &'a Request) -> Cow<'a, Request> {
+        let Some(patience) = self.patience else {
+            return Cow::Borrowed(request);
+        };
+        let mut request = request.clone();
+        request.deadline = request.deadline.min(patience.deadline);
+        request.budget = request.budget.min(patience.budget);
+        Cow::Owned(request)
     }
 
     /// Sends once. Any status is an answer.
@@ -168,47 +197,7 @@ impl HttpsClient {
     /// No connection, no whole answer in time, or one that is too large.
     pub async fn send(&self, request: &Request) -> Result<Response, HttpsError> {
         request.check()?;
-        let mut headers = request.headers.clone();
-        if request.body.is_empty() && ["POST", "PUT", "PATCH"].contains(&request.method.as_str()) {
-            // hyper states no length where there is no body; RFC 9110 §8.6 asks for one, and Azure answers 411 without.
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-        let exchange = async {
-            let mut answer = self
-                .client
-                .request(request.method.clone(), request.url.clone())
-                .headers(headers)
-                .body(request.body.clone())
-                .send()
-                .await
-                .map_err(|error| HttpsError::of(request, error))?;
-            let mut body = BytesMut::new();
-            while let Some(chunk) = answer
-                .chunk()
-                .await
-                .map_err(|error| HttpsError::of(request, error))?
-            {
-                if body.len() + chunk.len() > request.body_cap {
-                    return Err(HttpsError::TooLarge {
-                        hop: request.hop,
-                        cap: request.body_cap,
-                    });
-                }
-                body.extend_from_slice(&chunk);
-            }
-            Ok(Response {
-                status: answer.status(),
-                headers: answer.headers().clone(),
-                body: Bytes::from(body),
-            })
-        };
-        match tokio::time::timeout(request.deadline, exchange).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(HttpsError::Deadline {
-                hop: request.hop,
-                seconds: request.deadline.as_secs(),
-            }),
-        }
+        exchange(&self.client, &self.bounded(request)).await
     }
 
     /// Sends until there is an answer that repeating cannot improve: at most four tries within the request's budget, with
@@ -217,35 +206,91 @@ impl HttpsClient {
     /// # Errors
     /// The last try's. A last answer of 408, 429 or 5xx is returned as the answer it is.
     pub async fn send_retrying(&self, request: &Request) -> Result<Response, HttpsError> {
-        let end = Instant::now() + request.budget;
-        let pauses = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(100))
-            .with_max_delay(Duration::from_secs(10))
-            .with_max_times(TRIES - 1)
-            .with_jitter();
-        let mut pauses = pauses.build();
-        loop {
-            let mut attempt = request.clone();
-            attempt.deadline = attempt
-                .deadline
-                .min(end.saturating_duration_since(Instant::now()));
-            let outcome = self.send(&attempt).await;
-            let asked = match &outcome {
-                Ok(response) if transient(response.status) => response.retry_after(),
-                Err(error) if error.fault() == (Fault::Upstream { retry: true }) => None,
-                _ => return outcome,
-            };
-            let Some(pause) = pauses.next() else {
-                return outcome;
-            };
-            // A service that asks for more patience than the budget has is not asked again.
-            let pause = asked.unwrap_or_default().max(pause);
-            if pause >= end.saturating_duration_since(Instant::now()) {
-                return outcome;
+        request.check()?;
+        retrying(&self.client, &self.bounded(request)).await
+    }
+}
+
+/// One try over any client, within the request's deadline and body cap.
+pub(crate) async fn exchange(
+    client: &reqwest::Client,
+    request: &Request,
+) -> Result<Response, HttpsError> {
+    let mut headers = request.headers.clone();
+    if request.body.is_empty() && ["POST", "PUT", "PATCH"].contains(&request.method.as_str()) {
+        // hyper states no length where there is no body; RFC 9110 §8.6 asks for one, and Azure answers 411 without.
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    let exchange = async {
+        let mut answer = client
+            .request(request.method.clone(), request.url.clone())
+            .headers(headers)
+            .body(request.body.clone())
+            .send()
+            .await
+            .map_err(|error| HttpsError::of(request, error))?;
+        let mut body = BytesMut::new();
+        while let Some(chunk) = answer
+            .chunk()
+            .await
+            .map_err(|error| HttpsError::of(request, error))?
+        {
+            if body.len() + chunk.len() > request.body_cap {
+                return Err(HttpsError::TooLarge {
+                    hop: request.hop,
+                    cap: request.body_cap,
+                });
             }
-            tracing::debug!(hop = request.hop, ?pause, "trying again");
-            tokio::time::sleep(pause).await;
+            body.extend_from_slice(&chunk);
         }
+        Ok(Response {
+            status: answer.status(),
+            headers: answer.headers().clone(),
+            body: Bytes::from(body),
+        })
+    };
+    match tokio::time::timeout(request.deadline, exchange).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(HttpsError::Deadline {
+            hop: request.hop,
+            seconds: request.deadline.as_secs(),
+        }),
+    }
+}
+
+/// Tries until there is an answer that repeating cannot improve, within the request's budget.
+pub(crate) async fn retrying(
+    client: &reqwest::Client,
+    request: &Request,
+) -> Result<Response, HttpsError> {
+    let end = Instant::now() + request.budget;
+    let pauses = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(10))
+        .with_max_times(TRIES - 1)
+        .with_jitter();
+    let mut pauses = pauses.build();
+    loop {
+        let mut attempt = request.clone();
+        attempt.deadline = attempt
+            .deadline
+            .min(end.saturating_duration_since(Instant::now()));
+        let outcome = exchange(client, &attempt).await;
+        let asked = match &outcome {
+            Ok(response) if transient(response.status) => response.retry_after(),
+            Err(error) if error.fault() == (Fault::Upstream { retry: true }) => None,
+            _ => return outcome,
+        };
+        let Some(pause) = pauses.next() else {
+            return outcome;
+        };
+        // A service that asks for more patience than the budget has is not asked again.
+        let pause = asked.unwrap_or_default().max(pause);
+        if pause >= end.saturating_duration_since(Instant::now()) {
+            return outcome;
+        }
+        tracing::debug!(hop = request.hop, ?pause, "trying again");
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -140,9 +140,18 @@ impl Request {
     }
 
     pub(crate) fn check(&self) -> Result<(), HttpsError> {
+        self.check_that(self.url.scheme() == "https", "the URL is not https")
+    }
+
+    pub(crate) fn check_origin(&self, allowed: &Url) -> Result<(), HttpsError> {
+        let same = self.url.origin() == allowed.origin();
+        self.check_that(same, "the URL is not the endpoint's")
+    }
+
+    fn check_that(&self, allowed: bool, otherwise: &str) -> Result<(), HttpsError> {
         let reason = match &self.invalid {
             Some(what) => format!("{what} is not valid"),
-            None if self.url.scheme() != "https" => "the URL is not https".to_owned(),
+            None if !allowed => otherwise.to_owned(),
             None => return Ok(()),
         };
         Err(HttpsError::Invalid {

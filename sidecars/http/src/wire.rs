@@ -27,18 +27,22 @@ impl WireError {
             message: message.into(),
         }
     }
-}
 
-impl<E: Coded> From<E> for WireError {
-    fn from(error: E) -> Self {
-        let wire = Self::new(error.status(), error.code(), chain(&error));
-        // The one place where a refused request is logged.
+    /// The answer that reports `error`, which is logged here: the one place where a refused request is.
+    pub fn of(error: &impl Coded) -> Self {
+        let wire = Self::new(error.status(), error.code(), chain(error));
         if wire.status.is_server_error() {
             tracing::warn!(code = wire.code, error = wire.message, "request failed");
         } else {
             tracing::info!(code = wire.code, error = wire.message, "request refused");
         }
         wire
+    }
+}
+
+impl<E: Coded> From<E> for WireError {
+    fn from(error: E) -> Self {
+        Self::of(&error)
     }
 }
 

@@ -13,11 +13,15 @@ use crate::{AccessToken, IdentityError, Tokens};
 
 type Shared = State<Arc<Tokens>>;
 
-/// The routes of the identity sidecar, for `secrets`, the shims and the launcher.
+/// The routes of the identity sidecar, for `secrets`, the shims, the launcher, and `skr-agent` for callers without a token.
 pub fn routes(tokens: Arc<Tokens>) -> Routes {
     let callers = || {
         let shims = (0..).map_while(services::shim_uid);
-        let fixed = [services::SECRETS.uid, services::CODE_LAUNCHER.uid];
+        let fixed = [
+            services::SECRETS.uid,
+            services::CODE_LAUNCHER.uid,
+            services::SKR_AGENT.uid,
+        ];
         Callers::Only(fixed.into_iter().chain(shims).collect())
     };
     Routes::new()

@@ -226,13 +226,14 @@ async fn the_metadata_shape_answers_get_and_post_with_numbers() {
 }
 
 #[tokio::test]
-async fn only_secrets_the_shims_and_the_launcher_get_tokens() {
+async fn only_secrets_the_agent_the_shims_and_the_launcher_get_tokens() {
     let scene = scene(|_| ()).await;
     let path = scene.by_scope(&scene.client, &format!("{VAULT}/.default"));
     let ask = |uid| scene.ask(uid, Request::get(&path).body(Body::empty()).unwrap());
     for uid in [
         services::SECRETS.uid,
         services::CODE_LAUNCHER.uid,
+        services::SKR_AGENT.uid,
         10020,
         10028,
         10200,

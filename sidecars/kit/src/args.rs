@@ -33,6 +33,9 @@ pub struct CommonArgs {
     /// Least severe level to log: error, warn, info, debug or trace.
     #[arg(long, default_value = "info")]
     pub log_level: tracing::Level,
+    /// Where log lines go instead of stderr. No argument: only a sidecar that stands in for an older one sets it.
+    #[arg(skip)]
+    pub log_file: Option<PathBuf>,
 }
 
 impl CommonArgs {

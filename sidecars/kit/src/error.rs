@@ -43,6 +43,15 @@ pub enum KitError {
         #[source]
         source: io::Error,
     },
+    /// The log file cannot be opened.
+    #[error("log file {path}")]
+    LogFile {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A hardening step failed.
     #[error("hardening: {step}: {reason}")]
     Harden {
@@ -62,6 +71,7 @@ impl Coded for KitError {
             Self::WrongUser { .. } => "CR-KIT-0004",
             Self::Bind { .. } => "CR-KIT-0005",
             Self::Harden { .. } => "CR-KIT-0006",
+            Self::LogFile { .. } => "CR-KIT-0007",
         }
     }
 

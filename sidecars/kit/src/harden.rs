@@ -8,6 +8,8 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
+use nix::unistd::{Gid, Uid};
+
 use crate::KitError;
 
 /// What a process keeps.
@@ -79,6 +81,28 @@ pub fn harden(privileges: &Privileges) -> Result<(), KitError> {
     drop_capabilities(privileges)?;
     let filter = filter(privileges).map_err(|error| failed("seccomp", error))?;
     seccompiler::apply_filter(&filter).map_err(|error| failed("seccomp", error))
+}
+
+/// Becomes the user and group `id` for good: no further groups, no way back. Nothing to do if the process is that user.
+///
+/// For a process that starts as root because it opens something that only root may: before [`harden`] and before any
+/// thread.
+///
+/// # Errors
+/// [`KitError::Harden`] naming the step; the caller must exit.
+pub fn become_user(id: u32) -> Result<(), KitError> {
+    let (user, group) = (Uid::from_raw(id), Gid::from_raw(id));
+    if Uid::effective() == user {
+        return Ok(());
+    }
+    nix::unistd::setgroups(&[]).map_err(|errno| failed("dropping groups", errno))?;
+    nix::unistd::setresgid(group, group, group)
+        .map_err(|errno| failed("changing the group", errno))?;
+    nix::unistd::setresuid(user, user, user).map_err(|errno| failed("changing the user", errno))?;
+    if nix::unistd::setuid(Uid::from_raw(0)).is_ok() {
+        return Err(failed("giving root up", "there is a way back"));
+    }
+    Ok(())
 }
 
 fn failed(step: &'static str, reason: impl ToString) -> KitError {
@@ -170,6 +194,20 @@ mod tests {
         assert!(in_child(|| harden(&Privileges::none().snp_ioctls())
             .is_ok()
             && SNP_IOCTLS.iter().all(|r| ioctl_errno(*r) == libc::EBADF)));
+    }
+
+    #[test]
+    fn a_user_that_was_become_is_the_only_one_left() {
+        assert!(in_child(|| {
+            let us = Uid::effective();
+            let other = if us.is_root() { 10084 } else { us.as_raw() };
+            become_user(other).is_ok()
+                && nix::unistd::getresuid().is_ok_and(|ids| {
+                    [ids.real, ids.effective, ids.saved] == [Uid::from_raw(other); 3]
+                })
+                && (!us.is_root() || nix::unistd::getgroups().is_ok_and(|all| all.is_empty()))
+                && become_user(other + 1).is_err()
+        }));
     }
 
     #[test]

@@ -1,13 +1,16 @@
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+/// The latches that are not open, each with the reason if it is known.
+type Closed = BTreeMap<&'static str, Option<String>>;
+
 /// The conditions that `/ready` waits for.
 #[derive(Clone, Debug)]
 pub(crate) struct Readiness {
-    closed: Arc<Mutex<BTreeSet<&'static str>>>,
+    closed: Arc<Mutex<Closed>>,
     changes: Arc<watch::Sender<()>>,
 }
 
@@ -21,7 +24,7 @@ impl Readiness {
 
     pub(crate) fn latch(&self, name: &'static str) -> Latch {
         self.set(|closed| {
-            closed.insert(name);
+            closed.insert(name, None);
         });
         Latch {
             name,
@@ -29,14 +32,18 @@ impl Readiness {
         }
     }
 
-    /// The names of the latches that are not open.
-    pub(crate) fn closed(&self) -> Vec<&'static str> {
+    /// The latches that are not open: `name`, or `name (reason)`.
+    pub(crate) fn closed(&self) -> Vec<String> {
         let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
-        closed.iter().copied().collect()
+        let shown = closed.iter().map(|(name, reason)| match reason {
+            Some(reason) => format!("{name} ({reason})"),
+            None => (*name).to_owned(),
+        });
+        shown.collect()
     }
 
     /// Returns when every latch is open, or with the closed ones after `within`.
-    pub(crate) async fn wait(&self, within: Duration) -> Result<(), Vec<&'static str>> {
+    pub(crate) async fn wait(&self, within: Duration) -> Result<(), Vec<String>> {
         let mut changes = self.changes.subscribe();
         let opened = async {
             while !self.closed().is_empty() {
@@ -52,7 +59,7 @@ impl Readiness {
         }
     }
 
-    fn set(&self, change: impl FnOnce(&mut BTreeSet<&'static str>)) {
+    fn set(&self, change: impl FnOnce(&mut Closed)) {
         change(&mut self.closed.lock().unwrap_or_else(PoisonError::into_inner));
         self.changes.send_replace(());
     }
@@ -77,6 +84,14 @@ impl Latch {
             closed.remove(self.name);
         });
     }
+
+    /// Why the condition does not hold yet, as `/ready` tells it; never a secret.
+    pub fn explain(&self, reason: impl Into<String>) {
+        let reason = reason.into();
+        self.readiness.set(|closed| {
+            closed.insert(self.name, Some(reason));
+        });
+    }
 }
 
 #[cfg(test)]
@@ -89,7 +104,7 @@ mod tests {
         drop(readiness.latch("key"));
         assert_eq!(
             readiness.wait(Duration::from_millis(10)).await,
-            Err(vec!["key"])
+            Err(vec!["key".to_owned()])
         );
     }
 
@@ -103,6 +118,8 @@ mod tests {
             let readiness = readiness.clone();
             async move { readiness.wait(Duration::from_secs(30)).await }
         });
+        second.explain("the shim is mounting");
+        assert_eq!(readiness.closed(), ["mount (the shim is mounting)"]);
         second.open();
         assert_eq!(waiting.await.unwrap(), Ok(()));
     }

@@ -7,15 +7,18 @@
 mod args;
 mod boot;
 mod error;
+mod flights;
 mod harden;
 mod latch;
+mod log_file;
 mod process;
 mod run;
 mod telemetry;
 
 pub use args::CommonArgs;
 pub use error::KitError;
-pub use harden::{Privileges, harden};
+pub use flights::Flights;
+pub use harden::{Privileges, become_user, harden};
 pub use latch::Latch;
 pub use process::Process;
-pub use run::{EXIT_CONFIG, EXIT_FAILED, run_process};
+pub use run::{EXIT_CONFIG, EXIT_FAILED, refuse, run_process};

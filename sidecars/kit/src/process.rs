@@ -187,7 +187,7 @@ impl Process {
         let answer = tokio::select! {
             answer = self.readiness.wait(hold) => answer,
             // Draining must not wait for somebody who waits for us.
-            () = self.stopping.cancelled() => Err(vec!["stopping"]),
+            () = self.stopping.cancelled() => Err(vec!["stopping".to_owned()]),
         };
         match answer {
             Ok(()) => Json(json!({"ready": true})).into_response(),

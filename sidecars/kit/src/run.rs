@@ -6,6 +6,7 @@ use sidecar_http::services::Service;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::boot::BootSpan;
+use crate::log_file::LogFile;
 use crate::process::report;
 use crate::telemetry::Telemetry;
 use crate::{CommonArgs, KitError, Privileges, Process, harden};
@@ -35,6 +36,7 @@ where
 {
     let started = SystemTime::now();
     let probing = common.probe;
+    let log_path = common.log_file.clone().filter(|_| !probing);
     // A probe talks to nobody but our own socket; it is hardened all the same.
     let hardened = common.check().and_then(|()| harden(&privileges));
     sidecar_http::install_crypto_provider();
@@ -59,8 +61,12 @@ where
             Err(error) => refuse(EXIT_FAILED, &error),
         };
     }
+    let log_file = match log_path.as_deref().map(LogFile::open).transpose() {
+        Ok(log_file) => log_file,
+        Err(error) => return refuse(EXIT_CONFIG, &error),
+    };
     let code = runtime.block_on(async {
-        let telemetry = Telemetry::install(&service, &common);
+        let telemetry = Telemetry::install(&service, &common, log_file);
         let boot = BootSpan::start(&service.name, &common.boot_dir, started);
         let process = Process::new(service, common, telemetry.clone(), Some(boot));
         let code = supervise(&process, main).await;
@@ -115,9 +121,9 @@ where
     }
 }
 
-/// Ends a process that has no subscriber yet.
+/// The exit code of a process that ends before it has a subscriber, after the reason was written to stderr.
 #[expect(clippy::print_stderr, reason = "there is no subscriber yet")]
-fn refuse(code: u8, error: &(dyn std::error::Error + 'static)) -> ExitCode {
+pub fn refuse(code: u8, error: &(dyn std::error::Error + 'static)) -> ExitCode {
     eprintln!("{}", sidecar_http::chain(error));
     ExitCode::from(code)
 }

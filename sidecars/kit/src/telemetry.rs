@@ -1,4 +1,4 @@
-//! One subscriber: JSON lines on stderr always, OTLP to the collector's socket.
+//! One subscriber: JSON lines on stderr (or in a log file) always, OTLP to the collector's socket.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,11 +17,13 @@ use sidecar_http::{UnixClient, wait_for_path};
 use tonic::transport::{Channel, Endpoint};
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
 use crate::CommonArgs;
+use crate::log_file::LogFile;
 
 /// How long a first export waits for the collector, which starts at the same time as everybody.
 const COLLECTOR_PATIENCE: Duration = Duration::from_secs(10);
@@ -35,17 +37,25 @@ pub(crate) struct Telemetry {
 
 impl Telemetry {
     /// Installs the subscriber. Must run inside the runtime that will carry the exports.
-    pub(crate) fn install(service: &Service, common: &CommonArgs) -> Self {
+    pub(crate) fn install(
+        service: &Service,
+        common: &CommonArgs,
+        log_file: Option<LogFile>,
+    ) -> Self {
         global::set_text_map_propagator(TraceContextPropagator::new());
         let level = common.log_level;
-        let stderr = tracing_subscriber::fmt::layer()
+        let writer = match log_file {
+            Some(file) => BoxMakeWriter::new(file),
+            None => BoxMakeWriter::new(std::io::stderr),
+        };
+        let local = tracing_subscriber::fmt::layer()
             .json()
             .flatten_event(true)
             .with_current_span(false)
             .with_span_list(false)
-            .with_writer(std::io::stderr)
+            .with_writer(writer)
             .with_filter(own_targets(level));
-        let registry = Registry::default().with(stderr);
+        let registry = Registry::default().with(local);
         if *service == OTEL_COLLECTOR {
             // The collector would export into itself.
             let _ = registry.try_init();

@@ -5,7 +5,8 @@ use keyvault::KeyVaultError;
 use sidecar_http::{CallError, Coded, Fault};
 use thiserror::Error;
 
-/// Why a data encryption key was not unwrapped. Every failure of a hop names the hop.
+/// Why a data encryption key was not unwrapped. Every failure of a hop begins with its stage: `identity`, `skr`, `secret`
+/// or `decrypt`.
 #[derive(Debug, Error)]
 pub enum SecretsError {
     /// An argument of the process is not usable.
@@ -40,7 +41,7 @@ pub enum SecretsError {
         members: String,
     },
     /// No token from the identity sidecar.
-    #[error("access token for the {purpose}")]
+    #[error("identity: access token for the {purpose}")]
     Identity {
         /// `key encryption key` or `wrapped key`.
         purpose: &'static str,
@@ -49,7 +50,7 @@ pub enum SecretsError {
         source: CallError,
     },
     /// The key encryption key was not released.
-    #[error("release of key encryption key {kid}")]
+    #[error("skr: release of key encryption key {kid}")]
     Release {
         /// Its name.
         kid: String,
@@ -58,7 +59,7 @@ pub enum SecretsError {
         source: CallError,
     },
     /// The wrapped key could not be read.
-    #[error("wrapped key {kid}")]
+    #[error("secret: wrapped key {kid}")]
     WrappedKey {
         /// Its name.
         kid: String,
@@ -66,8 +67,20 @@ pub enum SecretsError {
         #[source]
         source: KeyVaultError,
     },
+    /// Another key, or another wrapped key, came back than the one asked for.
+    #[error("{stage}: {actual:?} came back, asked for {expected:?} of {vault}")]
+    Other {
+        /// `skr` or `secret`.
+        stage: &'static str,
+        /// What was asked for.
+        expected: String,
+        /// Where.
+        vault: String,
+        /// What came back, shortened.
+        actual: String,
+    },
     /// The released key is not an RSA key.
-    #[error("key encryption key {kid} is no RSA key")]
+    #[error("skr: key encryption key {kid} is no RSA key")]
     Kek {
         /// Its name.
         kid: String,
@@ -76,13 +89,13 @@ pub enum SecretsError {
         source: CryptoError,
     },
     /// The wrapped key is not base64.
-    #[error("wrapped key {kid} is not base64")]
+    #[error("secret: wrapped key {kid} is not base64")]
     Encoding {
         /// Its name.
         kid: String,
     },
     /// The wrapped key does not open, or is no key of 32 bytes.
-    #[error("wrapped key {kid} does not open with key encryption key {kek}")]
+    #[error("decrypt: wrapped key {kid} does not open with key encryption key {kek}")]
     Decrypt {
         /// Its name.
         kid: String,
@@ -108,6 +121,7 @@ impl Coded for SecretsError {
             Self::Kek { .. } => "CR-SECRETS-0020",
             Self::Encoding { .. } => "CR-SECRETS-0021",
             Self::Decrypt { .. } => "CR-SECRETS-0022",
+            Self::Other { .. } => "CR-SECRETS-0023",
             Self::Stopping => "CR-SECRETS-0030",
             // The hop that failed has already named it; its code is in every user's search.
             Self::Identity { source, .. } | Self::Release { source, .. } => source.code(),
@@ -120,9 +134,10 @@ impl Coded for SecretsError {
             Self::Configuration { .. } | Self::Body(_) | Self::Endpoint { .. } => Fault::Caller,
             Self::NoGrant { .. } | Self::NotGranted { .. } => Fault::Denied,
             // What the owner put into the vaults does not fit together.
-            Self::Kek { .. } | Self::Encoding { .. } | Self::Decrypt { .. } => {
-                Fault::Upstream { retry: false }
-            }
+            Self::Kek { .. }
+            | Self::Encoding { .. }
+            | Self::Decrypt { .. }
+            | Self::Other { .. } => Fault::Upstream { retry: false },
             Self::Stopping => Fault::Upstream { retry: true },
             Self::Identity { source, .. } | Self::Release { source, .. } => source.fault(),
             Self::WrappedKey { source, .. } => source.fault(),

@@ -9,7 +9,7 @@ use url::{Position, Url};
 
 use crate::SecretsError;
 
-const MAX_GRANTS: usize = 1000;
+pub(crate) const MAX_GRANTS: usize = 1000;
 
 /// `POST /secrets/unwrap`: a wrapped data encryption key, the key that wraps it, and as whom to get both.
 #[derive(Clone, Debug, Deserialize)]

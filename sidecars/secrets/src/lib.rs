@@ -5,8 +5,8 @@
 //! vault and opens it. Key encryption keys stay here for one request; data encryption keys go to their shim only.
 
 mod error;
-mod flights;
 mod grants;
+mod object;
 mod routes;
 mod unwrap;
 

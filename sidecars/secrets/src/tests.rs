@@ -56,6 +56,13 @@ fn grants(list: &[(u32, &Value)]) -> String {
     BASE64_STANDARD.encode(Value::from(list.iter().map(of).collect::<Vec<_>>()).to_string())
 }
 
+const KEK: &str = "https://litwarehsm.managedhsm.azure.net/keys/kek/01";
+
+/// An answer of skr-agent.
+fn released(jwk: &str, kid: &str) -> Value {
+    json!({"key": jwk, "kid": kid})
+}
+
 /// `released` is what skr-agent answers with: status and body.
 async fn scene_with(released: impl Fn(&PrivateKey) -> (StatusCode, Value)) -> Scene {
     sidecar_http::install_crypto_provider();
@@ -113,7 +120,7 @@ async fn scene_with(released: impl Fn(&PrivateKey) -> (StatusCode, Value)) -> Sc
 }
 
 async fn scene() -> Scene {
-    scene_with(|kek| (StatusCode::OK, json!({"key": kek.to_jwk().as_str()}))).await
+    scene_with(|kek| (StatusCode::OK, released(kek.to_jwk().as_str(), KEK))).await
 }
 
 impl Scene {
@@ -325,7 +332,7 @@ async fn a_refused_release_keeps_the_agents_code_and_names_the_hop() {
     is(&answer, StatusCode::FORBIDDEN, "CR-KV-0011");
     let message = answer.1["error"]["message"].as_str().unwrap();
     for part in [
-        "release of key encryption key kek",
+        "skr: release of key encryption key kek",
         "x-ms-sevsnpvm-hostdata",
     ] {
         assert!(message.contains(part), "{message}");
@@ -334,12 +341,55 @@ async fn a_refused_release_keeps_the_agents_code_and_names_the_hop() {
 
 #[tokio::test]
 async fn a_released_key_of_another_type_is_refused() {
-    let scene = scene_with(|_| (StatusCode::OK, json!({"key": r#"{"k":"AA","kty":"oct"}"#}))).await;
+    let scene = scene_with(|_| (StatusCode::OK, released(r#"{"k":"AA","kty":"oct"}"#, KEK))).await;
     is(
         &scene.ask().await,
         StatusCode::BAD_GATEWAY,
         "CR-SECRETS-0020",
     );
+}
+
+#[tokio::test]
+async fn another_key_than_the_asked_one_opens_nothing() {
+    for kid in [
+        "https://litwarehsm.managedhsm.azure.net/keys/other/01",
+        "https://evil.managedhsm.azure.net/keys/kek/01",
+        "https://litwarehsm.managedhsm.azure.net/secrets/kek/01",
+    ] {
+        let answer = |kek: &PrivateKey| (StatusCode::OK, released(&kek.to_jwk(), kid));
+        let answer = scene_with(answer).await.ask().await;
+        is(&answer, StatusCode::BAD_GATEWAY, "CR-SECRETS-0023");
+        let message = answer.1["error"]["message"].as_str().unwrap();
+        assert!(
+            message.starts_with("skr: ") && message.contains(kid),
+            "{message}"
+        );
+    }
+    let unnamed = |kek: &PrivateKey| (StatusCode::OK, json!({"key": kek.to_jwk().as_str()}));
+    let answer = scene_with(unnamed).await.ask().await;
+    is(&answer, StatusCode::BAD_GATEWAY, "CR-HTTP-0014");
+}
+
+#[tokio::test]
+async fn standing_alone_no_token_goes_to_a_vault_that_is_not_granted() {
+    let scene = scene().await;
+    let peer = Peer::Tcp("127.0.0.1:1".parse().unwrap());
+    for (pointer, value) in [
+        ("/akvEndpoint", json!("https://evil.example")),
+        ("/kek/akvEndpoint", json!("https://evil.example")),
+        (
+            "/kek/akvEndpoint",
+            json!("https://litwarehsm.managedhsm.azure.net:8443"),
+        ),
+        ("/kek/maaEndpoint", json!("https://evil.example")),
+    ] {
+        let mut changed = scene.request.clone();
+        *changed.pointer_mut(pointer).unwrap() = value;
+        let request: crate::UnwrapRequest = serde_json::from_value(changed).unwrap();
+        let error = scene.unwrapper.unwrap(peer, &request).await.unwrap_err();
+        assert_eq!(error.code(), "CR-SECRETS-0010", "{pointer}");
+    }
+    assert_eq!(scene.calls(), 0);
 }
 
 #[tokio::test]
@@ -362,7 +412,7 @@ async fn a_vault_that_is_busy_twice_is_asked_again_and_one_that_stays_busy_is_na
         answer.1["error"]["message"]
             .as_str()
             .unwrap()
-            .starts_with("wrapped key wrapped-dek: Key Vault")
+            .starts_with("secret: wrapped key wrapped-dek: Key Vault")
     );
 }
 

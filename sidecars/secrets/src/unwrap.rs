@@ -9,10 +9,13 @@ use cleanroom_crypto::{Dek, Zeroizing};
 use keyvault::{SecretClient, VaultKind};
 use serde::{Deserialize, Deserializer, Serialize};
 use sidecar_http::{HttpsClient, Peer, UnixClient};
+use sidecar_kit::Flights;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use url::form_urlencoded;
 
-use crate::flights::Flights;
+use crate::grants::MAX_GRANTS;
+use crate::object::is_asked;
 use crate::{Grant, Grants, SecretsError, SharedError, UnwrapRequest};
 
 const TOKEN: Duration = Duration::from_secs(120);
@@ -22,7 +25,7 @@ const RELEASE: Duration = Duration::from_secs(180);
 pub struct Unwrapper {
     grants: Grants,
     hops: Arc<Hops>,
-    flights: Flights<Dek, SharedError>,
+    flights: Flights<u32, Dek, SharedError>,
 }
 
 struct Hops {
@@ -57,6 +60,8 @@ struct ReleaseQuestion<'a> {
 struct Released {
     #[serde(deserialize_with = "secret")]
     key: Zeroizing<String>,
+    /// The key's URL in its vault.
+    kid: String,
 }
 
 fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Zeroizing<String>, D::Error> {
@@ -74,7 +79,8 @@ impl Unwrapper {
         Self {
             grants,
             hops: Arc::new(hops),
-            flights: Flights::new(),
+            // A data encryption key is its shim's; nothing is kept of it after the flight.
+            flights: Flights::new(MAX_GRANTS, Duration::ZERO, CancellationToken::new()),
         }
     }
 
@@ -92,7 +98,11 @@ impl Unwrapper {
         let hops = Arc::clone(&self.hops);
         let uid = grant.uid;
         let walk = || async move { Ok(hops.walk(&grant).await?) }.in_current_span();
-        self.flights.join(uid, walk).await
+        match self.flights.join(uid, walk).await {
+            Some(outcome) => outcome,
+            // There are as many flights as grants at most.
+            None => Err(SecretsError::Stopping.into()),
+        }
     }
 }
 
@@ -132,6 +142,14 @@ impl Hops {
                 kid: wanted.kek.clone(),
                 source,
             })?;
+        if !is_asked(&released.kid, &wanted.kek_vault, "keys", &wanted.kek) {
+            return Err(SecretsError::Other {
+                stage: "skr",
+                expected: wanted.kek.clone(),
+                vault: wanted.kek_vault.to_string(),
+                actual: shown(&released.kid),
+            });
+        }
         PrivateKey::from_jwk(&released.key).map_err(|source| SecretsError::Kek {
             kid: wanted.kek.clone(),
             source,
@@ -149,6 +167,14 @@ impl Hops {
             kid: wanted.kid.clone(),
             source,
         })?;
+        if !is_asked(value.id(), &wanted.vault, "secrets", &wanted.kid) {
+            return Err(SecretsError::Other {
+                stage: "secret",
+                expected: wanted.kid.clone(),
+                vault: wanted.vault.to_string(),
+                actual: shown(value.id()),
+            });
+        }
         BASE64_STANDARD
             .decode(value.expose())
             .map_err(|_| SecretsError::Encoding {
@@ -175,4 +201,12 @@ impl Hops {
             Err(source) => Err(SecretsError::Identity { purpose, source }),
         }
     }
+}
+
+/// Foreign text as an error may show it.
+fn shown(text: &str) -> String {
+    text.chars()
+        .take(300)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }

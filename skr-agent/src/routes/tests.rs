@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::*;
+use crate::Config;
 
 const REPORT: &[u8] = include_bytes!(concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -19,18 +20,19 @@ struct Replay;
 
 impl Attester for Replay {
     async fn report(&self, _: [u8; 64]) -> Result<Report, AttestError> {
-        Report::parse(REPORT)
+        Ok(Report::parse(REPORT)?)
     }
 }
 
 async fn ask<A: Attester>(attester: A, uid: u32, path: &str, body: Value) -> (StatusCode, Value) {
     install_crypto_provider();
     let dir = tempfile::tempdir().unwrap();
+    let config = Config::for_directory(dir.path());
     let agent = Agent::new(
         attester,
-        Some(dir.path().to_owned()),
         HttpsClient::new(&Trust::web()).unwrap(),
         Trust::web(),
+        config,
         CancellationToken::new(),
     );
     let router = routes(Arc::new(agent)).router_as(Peer::Unix { uid, gid: uid });

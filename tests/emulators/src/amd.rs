@@ -6,12 +6,16 @@
 mod chain;
 mod context;
 mod issue;
+mod mint;
+mod platform;
 mod report;
 mod uvm;
 
 pub use chain::{ark_pem, chain_pem};
 pub use context::{host_amd_cert, write_context};
-pub use issue::issue_report;
+pub use issue::{issue_report, issue_report_on};
+pub use mint::{mint_authorities, mint_crl, mint_vcek};
+pub use platform::{Platform, Product};
 pub use report::{SnpReport, verify_report};
 pub use uvm::{UvmEndorsement, uvm_endorsement, verify_uvm};
 

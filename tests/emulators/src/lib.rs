@@ -8,6 +8,7 @@ pub mod cgs;
 pub mod entra;
 pub mod maa;
 pub mod registry;
+pub mod thim;
 pub mod upset;
 pub mod vault;
 pub mod world;

@@ -11,7 +11,8 @@ const KEPT_REQUESTS: usize = 20_000;
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Upset {
-    /// Which service: `blob`, `registry`, `cgs`, `maa`, `vault`, `entra` or `arm`.
+    /// Which service: `blob`, `registry`, `cgs`, `maa`, `vault`, `entra`, `arm`, `thim`,
+    /// `acccache` or `kds`.
     pub service: String,
     /// Only requests whose path and query contain this text; empty means all.
     #[serde(default)]
@@ -83,6 +84,8 @@ pub enum Kind {
     LoseAnswer,
     /// The headers are right, half of the body arrives, the connection is cut.
     TruncateBody,
+    /// One letter or digit in the middle of the body is another one: somebody on the way changed it.
+    TamperBody,
 }
 
 /// One request as it came in and was answered.
@@ -96,6 +99,9 @@ pub struct RequestRecord {
     pub host: String,
     /// Status of the answer; 0 where the connection was cut instead.
     pub status: u16,
+    /// How long the emulator had it, in microseconds.
+    #[serde(default)]
+    pub micros: u64,
 }
 
 /// Planned faults and the request log of one world.
@@ -220,6 +226,7 @@ mod tests {
             path: path.into(),
             host: "h".into(),
             status: 200,
+            micros: 0,
         };
         for n in 0..=KEPT_REQUESTS {
             upsets.record("blob", record(&n.to_string()));

@@ -2,7 +2,7 @@
 //!
 //! Everything Azure shares one TLS port and is told apart by host name (SNI for the certificate, `Host` for the
 //! service). CGS has its own port, its certificate chains to the CCF service identity and client certificates are
-//! taken. Dropping the world stops it.
+//! taken. THIM has a port without TLS, as the metadata service has. Dropping the world stops it.
 mod admin;
 mod authority;
 mod config;
@@ -24,8 +24,8 @@ use url::Url;
 
 pub use self::authority::Authority;
 pub use self::config::{
-    ARM_HOST, CGS_HOST, ENTRA_HOST, MAA_HOST, ManagedIdentity, Party, ServicePrincipal,
-    StorageAccount, VaultKind, VaultSpec, WorldConfig,
+    ARM_HOST, AZURE_CACHE_HOST, CGS_HOST, ENTRA_HOST, KDS_HOST, MAA_HOST, ManagedIdentity, Party,
+    ServicePrincipal, StorageAccount, VaultKind, VaultSpec, WorldConfig,
 };
 use self::dispatch::Dispatch;
 pub use self::wiring::Services;
@@ -66,6 +66,7 @@ pub struct World {
     ca_pem: String,
     azure: SocketAddr,
     cgs: SocketAddr,
+    thim: SocketAddr,
     tasks: TaskTracker,
     stop: CancellationToken,
     _stop_on_drop: DropGuard,
@@ -134,7 +135,9 @@ impl World {
         let any_port = SocketAddr::new(ip, 0);
         let azure_listener = TcpListener::bind(any_port).await?;
         let cgs_listener = TcpListener::bind(any_port).await?;
+        let thim_listener = TcpListener::bind(any_port).await?;
         let (azure, cgs) = (azure_listener.local_addr()?, cgs_listener.local_addr()?);
+        let thim = thim_listener.local_addr()?;
         let authority = Authority::new("Emulated web root")?;
         let upsets = Upsets::default();
 
@@ -155,9 +158,16 @@ impl World {
             azure: Arc::new(dispatch),
             cgs: Arc::new(Dispatch::only(upsets.clone(), "cgs", services.cgs_router())),
         });
+        let thim_dispatch = Dispatch::only(upsets.clone(), "thim", services.thim_router());
         let listeners = [
-            (azure_listener, azure_tls, Arc::clone(&dispatchers.azure)),
-            (cgs_listener, cgs_tls, Arc::clone(&dispatchers.cgs)),
+            (
+                azure_listener,
+                Some(azure_tls),
+                Arc::clone(&dispatchers.azure),
+            ),
+            (cgs_listener, Some(cgs_tls), Arc::clone(&dispatchers.cgs)),
+            // The metadata service speaks plain HTTP.
+            (thim_listener, None, Arc::new(thim_dispatch)),
         ];
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         for (listener, tls, dispatch) in listeners {
@@ -179,6 +189,7 @@ impl World {
             ca_pem,
             azure,
             cgs,
+            thim,
             tasks,
             stop,
             _stop_on_drop: guard,
@@ -247,6 +258,13 @@ impl World {
     #[must_use]
     pub fn cgs_addr(&self) -> SocketAddr {
         self.cgs
+    }
+
+    /// THIM's endpoint in this world, `host:port/path`: plain HTTP, on a port of its own.
+    #[must_use]
+    pub fn thim_endpoint(&self) -> String {
+        let port = self.thim.port();
+        format!("127.0.0.1:{port}{}", crate::thim::THIM_PATH)
     }
 
     /// What this world was made from.

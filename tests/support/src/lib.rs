@@ -1,9 +1,15 @@
 //! Fixtures shared by tests: the bridge between a world of emulators and the product's own clients.
 
+mod kek;
+mod search;
+
 use std::net::SocketAddr;
 
 use emulators::world::{CGS_HOST, World};
 use sidecar_http::{HttpsClient, HttpsError, Trust};
+
+pub use kek::KekOwner;
+pub use search::Secrets;
 
 /// Trust in a world's authority, with the world's host names resolved to where it listens.
 ///

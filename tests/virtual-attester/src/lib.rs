@@ -42,6 +42,6 @@ impl Attester for VirtualAttester {
         let host_data: [u8; 32] = Sha256::digest(&policy).into();
         let report = emulators::amd::issue_report(&host_data, &report_data)
             .map_err(|error| unusable(error.to_string()))?;
-        Report::parse(&report)
+        Ok(Report::parse(&report)?)
     }
 }

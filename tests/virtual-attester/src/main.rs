@@ -31,13 +31,17 @@ impl Cli {
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::parse().check() {
-        Ok(cli) => cli,
-        Err(error) => {
+    let given = skr_agent::command_line(|cli: &mut Cli| (&mut cli.common, &mut cli.args));
+    let checked = given.and_then(|cli| {
+        cli.check().map_err(|error| {
             // Nothing is left to be done if the reason cannot be shown.
             let _ = error.print();
-            return ExitCode::from(sidecar_kit::EXIT_CONFIG);
-        }
+            ExitCode::from(sidecar_kit::EXIT_CONFIG)
+        })
+    });
+    let cli = match checked {
+        Ok(cli) => cli,
+        Err(code) => return code,
     };
     let attester = VirtualAttester::new(cli.args.security_context_dir.clone());
     run_process(

@@ -3,9 +3,8 @@ use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject;
 
-use super::chain::{Chain, chain_pem};
 use super::report::{LENGTH, SIGNED};
-use super::{AmdError, MEASUREMENT, vector};
+use super::{AmdError, MEASUREMENT, Platform, vector};
 
 const GUEST_POLICY: u64 = 0x3001f;
 
@@ -14,8 +13,25 @@ const GUEST_POLICY: u64 = 0x3001f;
 /// # Errors
 /// The allow-all policies are refused, as everywhere.
 pub fn issue_report(host_data: &[u8; 32], report_data: &[u8; 64]) -> Result<Vec<u8>, AmdError> {
+    issue_report_on(&Platform::default(), host_data, report_data)
+}
+
+/// As [`issue_report`], on another platform.
+///
+/// # Errors
+/// As [`issue_report`].
+pub fn issue_report_on(
+    platform: &Platform,
+    host_data: &[u8; 32],
+    report_data: &[u8; 64],
+) -> Result<Vec<u8>, AmdError> {
     super::refuse_allow_all(host_data)?;
-    let chain = Chain::verify(&chain_pem())?;
+    let tcb = platform.tcb.to_le_bytes();
+    // Version 2 does not say what processor it is of.
+    let cpuid = match platform.report_version {
+        2 => [0; 3],
+        _ => platform.product.cpuid(),
+    };
     let mut report_id = [0; 32];
     let random = SystemRandom::new();
     random
@@ -24,14 +40,14 @@ pub fn issue_report(host_data: &[u8; 32], report_data: &[u8; 64]) -> Result<Vec<
     let mut report = Vec::with_capacity(LENGTH);
     let number = |value: u32| value.to_le_bytes();
     for part in [
-        &number(3)[..],
+        &number(platform.report_version)[..],
         &number(2),
         &GUEST_POLICY.to_le_bytes(),
         &u128::from(1_u8).to_le_bytes(),
         &u128::from(2_u8).to_le_bytes(),
         &number(0),
         &number(1),
-        &chain.tcb,
+        &tcb,
         &0x25_u64.to_le_bytes(),
         &[0; 8],
         report_data,
@@ -40,13 +56,13 @@ pub fn issue_report(host_data: &[u8; 32], report_data: &[u8; 64]) -> Result<Vec<
         &[0; 96],
         &report_id,
         &[0xff; 32],
-        &chain.tcb,
-        &[0x19, 0x01, 0x01],
+        &tcb,
+        &cpuid,
         &[0; 21],
-        &chain.hardware_id,
-        &chain.tcb,
+        &platform.chip_id,
+        &tcb,
         &[0x1d, 0x37, 0x01, 0, 0x1d, 0x37, 0x01, 0],
-        &chain.tcb,
+        &tcb,
         &[0; 168],
     ] {
         report.extend_from_slice(part);

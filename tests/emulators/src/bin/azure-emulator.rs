@@ -102,6 +102,7 @@ fn describe(world: &World, admin_port: u16, dir: &Path) -> anyhow::Result<()> {
         "authority": format!("https://{}:{port}", emulators::world::ENTRA_HOST),
         "maa_url": format!("https://{}:{port}", emulators::world::MAA_HOST),
         "arm_url": format!("https://{}:{port}", emulators::world::ARM_HOST),
+        "thim": world.thim_endpoint(),
         "hosts": world.hosts(),
         "urls": urls,
         "parties": world.config().parties,

@@ -7,6 +7,10 @@ pub const MAA_HOST: &str = "sharedneu.neu.attest.azure.net";
 pub const ENTRA_HOST: &str = "login.microsoftonline.com";
 /// Host name of the resource manager.
 pub const ARM_HOST: &str = "management.azure.com";
+/// Host name of the Azure certificate cache.
+pub const AZURE_CACHE_HOST: &str = "global.acccache.azure.net";
+/// Host name of AMD's key distribution service.
+pub const KDS_HOST: &str = "kdsintf.amd.com";
 /// Host name of the governance service, which listens on a port of its own.
 pub const CGS_HOST: &str = "cgs.operator.example";
 

@@ -1,6 +1,6 @@
 //! From a host name to a service, through the planned faults and into the request log.
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
@@ -88,7 +88,9 @@ impl Dispatch {
             .map(ToString::to_string)
             .unwrap_or_default();
         let kind = self.upsets.take(site.service, &method, &path);
+        let began = Instant::now();
         let answer = faulted(site, kind, request, connection).await;
+        let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         let status = answer
             .as_ref()
             .map_or(0, |response| response.status().as_u16());
@@ -100,6 +102,7 @@ impl Dispatch {
                 path,
                 host,
                 status,
+                micros,
             },
         );
         answer
@@ -173,6 +176,7 @@ async fn faulted(
             connection.cancel();
             Err(Cut)
         }
+        Some(Kind::TamperBody) => tampered(serve(site, request).await).await,
         Some(Kind::TruncateBody) => truncated(serve(site, request).await, connection.clone()).await,
     }
 }
@@ -209,6 +213,24 @@ async fn truncated(
     };
     let frames = stream::once(async move { Ok(half) }).chain(stream::once(cut.boxed()));
     Ok(Response::from_parts(parts, Body::from_stream(frames)))
+}
+
+/// The same answer with one character changed, so that it is still of its form.
+async fn tampered(response: Response<Body>) -> Result<Response<Body>, Cut> {
+    let (parts, body) = response.into_parts();
+    let mut whole = axum::body::to_bytes(body, HELD_BODY)
+        .await
+        .map_err(|_| Cut)?
+        .to_vec();
+    let middle = whole.len() / 2;
+    let letter = whole
+        .iter_mut()
+        .skip(middle)
+        .find(|byte| byte.is_ascii_alphanumeric());
+    if let Some(byte) = letter {
+        *byte = if *byte == b'A' { b'B' } else { b'A' };
+    }
+    Ok(Response::from_parts(parts, Body::from(whole)))
 }
 
 /// The answer of an overloaded front end, in the shape the service's clients parse.

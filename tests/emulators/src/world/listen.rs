@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -22,12 +23,12 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Accepts until `stop`; every connection is a task of `tasks`.
 pub(super) async fn accept(
     listener: TcpListener,
-    tls: Arc<rustls::ServerConfig>,
+    tls: Option<Arc<rustls::ServerConfig>>,
     dispatch: Arc<Dispatch>,
     tasks: TaskTracker,
     stop: CancellationToken,
 ) {
-    let acceptor = TlsAcceptor::from(tls);
+    let acceptor = tls.map(TlsAcceptor::from);
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -54,13 +55,16 @@ pub(super) async fn accept(
 
 async fn connection(
     socket: TcpStream,
-    acceptor: TlsAcceptor,
+    acceptor: Option<TlsAcceptor>,
     dispatch: Arc<Dispatch>,
     cut: CancellationToken,
 ) {
     if socket.set_nodelay(true).is_err() {
         return;
     }
+    let Some(acceptor) = acceptor else {
+        return serve(socket, None, dispatch, cut).await;
+    };
     let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(socket));
     let stream = match handshake.await {
         Ok(Ok(stream)) => stream,
@@ -73,6 +77,17 @@ async fn connection(
         .peer_certificates()
         .and_then(|chain| chain.first())
         .map(|cert| cert.to_vec());
+    serve(stream, client, dispatch, cut).await;
+}
+
+async fn serve<S>(
+    stream: S,
+    client: Option<Vec<u8>>,
+    dispatch: Arc<Dispatch>,
+    cut: CancellationToken,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let token = cut.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let (dispatch, client, token) = (Arc::clone(&dispatch), client.clone(), token.clone());

@@ -9,12 +9,16 @@ use http::Request;
 use rustls_pki_types::CertificateDer;
 
 use super::dispatch::Dispatch;
-use super::{ARM_HOST, ENTRA_HOST, MAA_HOST, Surroundings, WorldConfig, WorldError};
+use super::{
+    ARM_HOST, AZURE_CACHE_HOST, ENTRA_HOST, KDS_HOST, MAA_HOST, Surroundings, WorldConfig,
+    WorldError,
+};
 use crate::blob::{Blob, Caller, STORAGE_AUDIENCE};
 use crate::cgs::{Cgs, CgsConfig, CgsError, ClientCertificate, amd_verifier};
 use crate::entra::Entra;
 use crate::maa::Maa;
 use crate::registry::Registry;
+use crate::thim::Thim;
 use crate::vault::{Vault, VaultConfig, VaultSigner};
 
 /// The services of one world.
@@ -30,6 +34,8 @@ pub struct Services {
     pub cgs: Cgs,
     /// Tokens.
     pub entra: Entra,
+    /// Certificates of processors: THIM, the Azure cache and AMD.
+    pub thim: Thim,
     /// Vaults and managed HSMs by host name.
     pub vaults: BTreeMap<String, Vault>,
 }
@@ -59,6 +65,7 @@ impl Services {
             maa,
             cgs,
             entra,
+            thim: Thim::default(),
             vaults,
         })
     }
@@ -72,6 +79,8 @@ impl Services {
         site(MAA_HOST, "maa", self.maa.router());
         site(ENTRA_HOST, "entra", self.entra.router());
         site(ARM_HOST, "arm", self.entra.arm_router());
+        site(AZURE_CACHE_HOST, "acccache", self.thim.azure_router());
+        site(KDS_HOST, "kds", self.thim.kds_router());
         for (host, vault) in &self.vaults {
             site(host, "vault", vault.router());
         }
@@ -100,6 +109,10 @@ impl Services {
         hosts.sort();
         hosts.dedup();
         hosts
+    }
+
+    pub(super) fn thim_router(&self) -> Router {
+        self.thim.thim_router()
     }
 
     pub(super) fn cgs_router(&self) -> Router {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use attestation::{Evidence, MaaClient, RuntimeData, SecurityContext};
+use attestation::{EndorsementStore, Evidence, MaaClient, RuntimeData, SecurityContext};
 use emulators::world::{MAA_HOST, World, WorldConfig};
 use sidecar_http::install_crypto_provider;
 use tempfile::TempDir;
@@ -37,7 +37,12 @@ pub(crate) fn launched(policy: &[u8]) -> TempDir {
 pub(crate) async fn evidence(dir: &Path, runtime: &RuntimeData) -> Evidence {
     let context = SecurityContext::read(dir).await;
     let attester = VirtualAttester::new(Some(dir.to_owned()));
-    Evidence::collect(&attester, &context, runtime)
-        .await
-        .unwrap()
+    Evidence::collect(
+        &attester,
+        &context,
+        &EndorsementStore::context_only(),
+        runtime,
+    )
+    .await
+    .unwrap()
 }

@@ -1,7 +1,9 @@
 //! From a policy to a checked MAA token, over TLS.
 
 use crate::common::{POLICY, endpoint, evidence, launched, maa, world};
-use attestation::{AttestError, Attester, Evidence, Report, RuntimeData, SecurityContext};
+use attestation::{
+    AttestError, Attester, EndorsementStore, Evidence, Report, RuntimeData, SecurityContext,
+};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cleanroom_crypto::digest::sha256;
@@ -114,9 +116,14 @@ async fn a_policy_file_that_was_not_measured_is_noticed() {
     let (measured, swapped) = (launched(POLICY), launched(b"another policy"));
     let attester = VirtualAttester::new(Some(measured.path().to_owned()));
     let context = SecurityContext::read(swapped.path()).await;
-    let error = Evidence::collect(&attester, &context, &runtime())
-        .await
-        .unwrap_err();
+    let error = Evidence::collect(
+        &attester,
+        &context,
+        &EndorsementStore::context_only(),
+        &runtime(),
+    )
+    .await
+    .unwrap_err();
     assert_eq!(error.code(), "CR-SKR-0007");
     let text = error.to_string();
     assert!(text.contains(&hex::encode(sha256(POLICY))), "{text}");

@@ -8,5 +8,7 @@
 
 mod common;
 mod evidence;
+mod keyprovider;
 mod release;
 mod routes;
+mod upsets;

@@ -11,20 +11,28 @@ use base64::engine::general_purpose::STANDARD;
 use emulators::world::World;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use sidecar_http::Peer;
-use skr_agent::{Agent, routes};
+use sidecar_http::{Coded, Peer};
+use skr_agent::{Agent, Config, routes};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use virtual_attester::VirtualAttester;
 
 pub(crate) fn agent(world: &World, group: &TempDir) -> Arc<Agent<VirtualAttester>> {
-    let dir = Some(group.path().to_owned());
+    agent_with(world, group, Config::for_directory(group.path()))
+}
+
+/// An agent told more than where its security context is.
+pub(crate) fn agent_with(
+    world: &World,
+    group: &TempDir,
+    config: Config,
+) -> Arc<Agent<VirtualAttester>> {
     Arc::new(Agent::new(
-        VirtualAttester::new(dir.clone()),
-        dir,
+        VirtualAttester::new(Some(group.path().to_owned())),
         test_support::https(world).unwrap(),
         test_support::trust(world).unwrap(),
+        config,
         CancellationToken::new(),
     ))
 }
@@ -97,18 +105,50 @@ async fn evidence_routes_answer_with_upstreams_members_and_encodings() {
 }
 
 #[tokio::test]
-async fn the_self_check_names_the_file_that_is_missing() {
+async fn the_self_check_names_the_part_and_the_file_that_is_missing() {
     let world = world().await;
     let group = launched(POLICY);
-    agent(&world, &group).self_check().await.unwrap();
-    for name in [
-        "host-amd-cert-base64",
-        "reference-info-base64",
-        "security-policy-base64",
-    ] {
+    let check = agent(&world, &group).self_check().await;
+    check.device.unwrap();
+    check.context.unwrap();
+    check.endorsements.unwrap().unwrap();
+    check.verification.unwrap().unwrap();
+    let without = async |name: &str| {
         let group = launched(POLICY);
         std::fs::remove_file(group.path().join(name)).unwrap();
-        let error = agent(&world, &group).self_check().await.unwrap_err();
-        assert!(error.to_string().contains(name), "{error}");
+        agent(&world, &group).self_check().await
+    };
+    let check = without("host-amd-cert-base64").await;
+    check.device.unwrap();
+    check.context.unwrap();
+    let error = check.endorsements.unwrap().unwrap_err().to_string();
+    assert!(error.contains("host-amd-cert-base64"), "{error}");
+    assert!(check.verification.is_none());
+
+    let check = without("reference-info-base64").await;
+    check.device.unwrap();
+    check.endorsements.unwrap().unwrap();
+    let error = check.context.unwrap_err().to_string();
+    assert!(error.contains("reference-info-base64"), "{error}");
+
+    // The virtual device has no host_data without it.
+    let check = without("security-policy-base64").await;
+    for error in [check.device.unwrap_err(), check.context.unwrap_err()] {
+        let error = error.to_string();
+        assert!(error.contains("security-policy-base64"), "{error}");
     }
+    assert!(check.endorsements.is_none() && check.verification.is_none());
+
+    // Somebody moved the group: every part is there, but they do not fit.
+    let (group, other) = (launched(POLICY), launched(b"another policy"));
+    let attester = VirtualAttester::new(Some(other.path().to_owned()));
+    let agent = Agent::new(
+        attester,
+        test_support::https(&world).unwrap(),
+        test_support::trust(&world).unwrap(),
+        Config::for_directory(group.path()),
+        CancellationToken::new(),
+    );
+    let error = agent.self_check().await.verification.unwrap().unwrap_err();
+    assert_eq!(error.code(), "CR-SKR-0007");
 }

@@ -1,26 +1,42 @@
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use tokio_util::sync::CancellationToken;
 
-/// Different operations at once.
-pub(crate) const LIMIT: usize = 256;
-
 type Outcome<V, E> = Result<Arc<V>, E>;
 type Flight<V, E> = Shared<BoxFuture<'static, Outcome<V, E>>>;
-type Entries<K, V, E> = Arc<Mutex<HashMap<K, Flight<V, E>>>>;
+type Table<K, V, E> = Arc<Mutex<Entries<K, V, E>>>;
 
 /// One operation per key at a time. Its success serves everyone who asks meanwhile or within `keep` after, then it is
 /// dropped, and with the last asker's copy wiped; its failure serves only those who waited for it.
+///
+/// At most `limit` operations and kept results exist at once: the oldest kept result makes room for a new operation, an
+/// operation never does.
 #[derive(Debug)]
-pub(crate) struct Flights<K, V, E> {
-    entries: Entries<K, V, E>,
+pub struct Flights<K, V, E> {
+    table: Table<K, V, E>,
+    limit: usize,
     keep: Duration,
     stopping: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Entries<K, V, E> {
+    slots: HashMap<K, Slot<V, E>>,
+    started: u64,
+}
+
+#[derive(Debug)]
+struct Slot<V, E> {
+    flight: Flight<V, E>,
+    /// The how-manieth operation of this table it is.
+    number: u64,
+    /// Ends the keeping of the result.
+    forget: CancellationToken,
 }
 
 impl<K, V, E> Flights<K, V, E>
@@ -29,35 +45,48 @@ where
     V: Send + Sync + 'static,
     E: Clone + Send + Sync + 'static,
 {
-    pub(crate) fn new(keep: Duration, stopping: CancellationToken) -> Self {
+    /// A table that keeps successes for `keep` (zero: not at all) and drops all of them when `stopping` is cancelled.
+    pub fn new(limit: usize, keep: Duration, stopping: CancellationToken) -> Self {
+        let entries = Entries {
+            slots: HashMap::new(),
+            started: 0,
+        };
         Self {
-            entries: Arc::default(),
+            table: Arc::new(Mutex::new(entries)),
+            limit,
             keep,
             stopping,
         }
     }
 
-    /// Joins the operation of `key`, or starts it. `None`: there are too many others.
+    /// Joins the operation of `key`, or starts it. `None`: `limit` others are under way.
     ///
     /// The operation goes on when its first asker leaves: others may be waiting for it.
-    pub(crate) async fn join<F>(&self, key: K, start: impl FnOnce() -> F) -> Option<Outcome<V, E>>
+    pub async fn join<F>(&self, key: K, start: impl FnOnce() -> F) -> Option<Outcome<V, E>>
     where
         F: Future<Output = Result<V, E>> + Send + 'static,
     {
         let flight = {
-            let mut entries = lock(&self.entries);
-            // A flight that has failed is over, even if its task has not cleared it away yet.
-            let joinable = |flight: &&Flight<V, E>| !matches!(flight.peek(), Some(Err(_)));
-            match entries.get(&key).filter(joinable) {
-                Some(flight) => flight.clone(),
-                None if entries.len() >= LIMIT => return None,
+            let mut entries = lock(&self.table);
+            match entries.slots.get(&key).filter(|slot| self.serves(slot)) {
+                Some(slot) => slot.flight.clone(),
                 None => {
+                    if !entries.make_room(&key, self.limit) {
+                        return None;
+                    }
                     let flight = start()
                         .map(|outcome| outcome.map(Arc::new))
                         .boxed()
                         .shared();
-                    entries.insert(key.clone(), flight.clone());
-                    self.drive(key, flight.clone());
+                    let forget = self.stopping.child_token();
+                    entries.started += 1;
+                    let slot = Slot {
+                        flight: flight.clone(),
+                        number: entries.started,
+                        forget: forget.clone(),
+                    };
+                    entries.slots.insert(key.clone(), slot);
+                    self.drive(key, flight.clone(), forget);
                     flight
                 }
             }
@@ -65,47 +94,84 @@ where
         Some(flight.await)
     }
 
-    fn drive(&self, key: K, flight: Flight<V, E>) {
-        let entry = Entry {
-            entries: Arc::clone(&self.entries),
+    /// A flight that is over stays in the table until its own task runs again; whether it may still answer is decided
+    /// here and not by that task.
+    fn serves(&self, slot: &Slot<V, E>) -> bool {
+        match slot.flight.peek() {
+            None => true,
+            Some(Ok(_)) => !self.keep.is_zero() && !slot.forget.is_cancelled(),
+            Some(Err(_)) => false,
+        }
+    }
+
+    fn drive(&self, key: K, flight: Flight<V, E>, forget: CancellationToken) {
+        let landing = Landing {
+            table: Arc::clone(&self.table),
             key,
             flight: flight.clone(),
         };
-        let (keep, stopping) = (self.keep, self.stopping.clone());
+        let keep = self.keep;
         tokio::spawn(async move {
             // Removed on every way out of this task.
-            let _entry = entry;
+            let _landing = landing;
             if flight.await.is_ok() {
                 tokio::select! {
                     () = tokio::time::sleep(keep) => {}
-                    () = stopping.cancelled() => {}
+                    () = forget.cancelled() => {}
                 }
             }
         });
     }
 }
 
-struct Entry<K: Eq + Hash, V, E> {
-    entries: Entries<K, V, E>,
+impl<K, V, E> Entries<K, V, E>
+where
+    K: Clone + Eq + Hash,
+    E: Clone,
+{
+    /// Whether one more operation fits, for which the oldest kept result may have to go.
+    fn make_room(&mut self, key: &K, limit: usize) -> bool {
+        // What is left of an earlier operation of this key is replaced.
+        if self.slots.contains_key(key) || self.slots.len() < limit {
+            return true;
+        }
+        let landed = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.flight.peek().is_some())
+            .min_by_key(|(_, slot)| slot.number);
+        let Some(oldest) = landed.map(|(key, _)| key.clone()) else {
+            return false;
+        };
+        if let Some(slot) = self.slots.remove(&oldest) {
+            slot.forget.cancel();
+        }
+        true
+    }
+}
+
+struct Landing<K: Eq + Hash, V, E> {
+    table: Table<K, V, E>,
     key: K,
     flight: Flight<V, E>,
 }
 
-impl<K: Eq + Hash, V, E> Drop for Entry<K, V, E> {
+impl<K: Eq + Hash, V, E> Drop for Landing<K, V, E> {
     fn drop(&mut self) {
-        let mut entries = lock(&self.entries);
+        let mut entries = lock(&self.table);
         // A later flight of the same key is not this one's to remove.
         if entries
+            .slots
             .get(&self.key)
-            .is_some_and(|flight| flight.ptr_eq(&self.flight))
+            .is_some_and(|slot| slot.flight.ptr_eq(&self.flight))
         {
-            entries.remove(&self.key);
+            entries.slots.remove(&self.key);
         }
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<K, V, E>(table: &Mutex<Entries<K, V, E>>) -> MutexGuard<'_, Entries<K, V, E>> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -116,15 +182,16 @@ mod tests {
 
     use super::*;
 
+    const LIMIT: usize = 4;
     const LONG: Duration = Duration::from_secs(3600);
 
     fn flights(keep: Duration) -> Flights<&'static str, u32, String> {
-        Flights::new(keep, CancellationToken::new())
+        Flights::new(LIMIT, keep, CancellationToken::new())
     }
 
     async fn until_forgotten(flights: &Flights<&'static str, u32, String>) {
         let forgotten = async {
-            while !lock(&flights.entries).is_empty() {
+            while !lock(&flights.table).slots.is_empty() {
                 tokio::task::yield_now().await;
             }
         };
@@ -187,7 +254,7 @@ mod tests {
     #[tokio::test]
     async fn stopping_drops_every_result_at_once() {
         let stopping = CancellationToken::new();
-        let flights = Flights::new(LONG, stopping.clone());
+        let flights = Flights::new(LIMIT, LONG, stopping.clone());
         let kept = flights
             .join("kek", || async { Ok(1) })
             .await
@@ -235,16 +302,58 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_number_of_operations_is_bounded() {
-        let flights: Flights<usize, u32, String> = Flights::new(LONG, CancellationToken::new());
-        for key in 0..LIMIT {
-            flights
-                .join(key, || async { Ok(0) })
-                .await
-                .unwrap()
-                .unwrap();
+    async fn with_nothing_kept_a_result_answers_nobody_who_asks_after_it() {
+        let flights = flights(Duration::ZERO);
+        for call in 0..3 {
+            // At once, before the table can have been tidied up.
+            let answer = flights.join("dek", || async move { Ok(call) }).await;
+            assert_eq!(*answer.unwrap().unwrap(), call);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_oldest_kept_result_makes_room_and_is_dropped() {
+        let flights = Flights::<usize, usize, String>::new(LIMIT, LONG, CancellationToken::new());
+        let mut results = Vec::new();
+        for key in 0..=LIMIT {
+            let answer = flights.join(key, || async move { Ok(key) }).await;
+            results.push(answer.unwrap().unwrap());
+            assert!(lock(&flights.table).slots.len() <= LIMIT);
+        }
+        let dropped = async {
+            while Arc::strong_count(&results[0]) > 1 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), dropped)
+            .await
+            .unwrap();
+        let kept = flights.join(1, || async { Ok(99) }).await;
+        assert_eq!(*kept.unwrap().unwrap(), 1);
+        let gone = flights.join(0, || async { Ok(99) }).await;
+        assert_eq!(*gone.unwrap().unwrap(), 99);
+    }
+
+    #[tokio::test]
+    async fn operations_under_way_are_bounded_and_none_makes_room_for_another() {
+        let flights = Flights::<usize, u32, String>::new(LIMIT, LONG, CancellationToken::new());
+        let gate = Arc::new(Notify::new());
+        let waiting = |key| {
+            let gate = Arc::clone(&gate);
+            flights.join(key, || async move {
+                gate.notified().await;
+                Ok(0)
+            })
+        };
+        let mut under_way: Vec<_> = (0..LIMIT).map(|key| Box::pin(waiting(key))).collect();
+        for flight in &mut under_way {
+            assert!(futures::poll!(flight).is_pending());
         }
         assert!(flights.join(LIMIT, || async { Ok(0) }).await.is_none());
-        assert!(flights.join(0, || async { Ok(0) }).await.is_some());
+        gate.notify_waiters();
+        for flight in under_way {
+            assert!(flight.await.unwrap().is_ok());
+        }
+        assert!(flights.join(LIMIT, || async { Ok(0) }).await.is_some());
     }
 }
