@@ -63,6 +63,7 @@ async fn a_key_is_imported_once_under_the_exact_release_policy_and_again_only_fo
                 {"claim": "x-ms-attestation-type", "equals": "sevsnpvm"},
                 {"claim": "x-ms-sevsnpvm-is-debuggable", "equals": false},
                 {"claim": "x-ms-sevsnpvm-vmpl", "equals": 0},
+                {"claim": "x-ms-sevsnpvm-guestsvn-int", "greaterOrEquals": 104},
             ],
         }]})
     );

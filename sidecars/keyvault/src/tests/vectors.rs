@@ -84,3 +84,38 @@ fn the_recorded_policy_is_of_the_grammar_but_releases_to_anybody() {
     other["anyOf"][0]["allOf"][0]["equals"] = json!("ab".repeat(32));
     assert!(ReleasePolicy::from_json(other).is_ok());
 }
+
+/// The certificates of a real managed HSM pass at their time under the compiled-in roots, for its names and no others; what
+/// remains is the signature, here over another text.
+#[test]
+fn the_certificates_of_a_real_hsm_pass_at_their_time() {
+    let header = vector!("mhsm-release-header.b64url");
+    let jws = format!("{header}.e30.{}", "A".repeat(342));
+    let verify = |host: &str, at: u64| {
+        let roots = Trust::web().anchors();
+        jws::verify::<Value>(&jws, host, &roots, std::time::Duration::from_secs(at)).unwrap_err()
+    };
+    let then = 1_640_112_800;
+    for host in [
+        "malegeskrkvhsm.managedhsm.azure.net",
+        "a.malegeskrkvhsm.managedhsm.azure.net",
+    ] {
+        let error = verify(host, then);
+        assert!(matches!(error, KeyVaultError::Signature), "{error}");
+    }
+    let elsewhere = verify("litware.managedhsm.azure.net", then);
+    assert!(matches!(
+        elsewhere,
+        KeyVaultError::Certificate(webpki::Error::CertNotValidForName(_))
+    ));
+    let late = verify("malegeskrkvhsm.managedhsm.azure.net", 1_671_300_000);
+    assert!(matches!(
+        late,
+        KeyVaultError::Certificate(webpki::Error::CertExpired { .. })
+    ));
+    let early = verify("malegeskrkvhsm.managedhsm.azure.net", 1_600_000_000);
+    assert!(matches!(
+        early,
+        KeyVaultError::Certificate(webpki::Error::CertNotValidYet { .. })
+    ));
+}
