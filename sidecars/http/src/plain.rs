@@ -4,7 +4,7 @@ use std::time::Duration;
 use url::{Host, Url};
 
 use crate::https::{self, CONNECT};
-use crate::{HttpsError, Request, Response};
+use crate::{HttpsError, Request, Response, Trust};
 
 /// A service that speaks plain HTTP: the metadata service of the machine below, or one that the measured command names.
 ///
@@ -74,7 +74,10 @@ impl PlainClient {
     /// # Errors
     /// The client cannot be made.
     pub fn new(endpoint: PlainEndpoint) -> Result<Self, HttpsError> {
+        // Never used; without it the client would look for the system's roots, and an image FROM scratch has none.
+        let roots = Trust::web().config(None)?;
         let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(roots)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT)
