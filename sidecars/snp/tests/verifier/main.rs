@@ -8,6 +8,7 @@
     reason = "a test may fail by panicking"
 )]
 
+mod accepted;
 mod forge;
 mod page;
 mod real;

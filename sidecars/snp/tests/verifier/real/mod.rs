@@ -4,6 +4,7 @@ mod bound;
 mod certificates;
 mod endorsements;
 mod evidence;
+mod statements;
 mod test_root;
 
 pub(crate) use evidence::{Real, all};

@@ -8,6 +8,7 @@ mod inputs;
 mod report;
 mod requirements;
 mod revocation;
+mod signature;
 mod tcb;
 mod uvm;
 
@@ -137,6 +138,7 @@ fn with(verification: &Verification, verdict: Verdict) -> Vec<CheckId> {
 fn vectors() -> Vec<Vector> {
     [
         report::vectors(),
+        signature::vectors(),
         tcb::vectors(),
         chain::vectors(),
         extensions::vectors(),
