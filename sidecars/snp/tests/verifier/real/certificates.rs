@@ -177,3 +177,21 @@ fn a_context_directory_s_certificates_are_another_chip_s() {
         .unwrap_err();
     assert_eq!(error.check(), Some(LeafChip));
 }
+
+/// Every byte of AMD's certificates is signed, or is the signature.
+#[test]
+fn no_flipped_bit_of_a_real_certificate_goes_unseen() {
+    let text = vectors::real_text("skr-sidecar/platform-cert-fetcher-chain.pem");
+    assert_eq!(chain_failures(&text, date(2026, 1, 1)), []);
+    let chain = EndorsementChain::from_pem(&text).unwrap();
+    let good = chain.ders().map(<[u8]>::to_vec);
+    for which in 0..good.len() {
+        for at in (0..good[which].len()).step_by(7) {
+            let mut changed = good.clone();
+            changed[which][at] ^= 1;
+            let text = changed.each_ref().map(|der| pem(der)).concat();
+            let failed = chain_failures(&text, date(2026, 1, 1));
+            assert_ne!(failed, [], "certificate {which}, byte {at}");
+        }
+    }
+}
