@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 use sidecar_http::Peer;
 use test_support::{KekOwner, Secrets};
 use tower::ServiceExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
 use super::*;
 use crate::routes;
@@ -56,7 +55,6 @@ fn private_parts(secrets: &mut Secrets, what: &str, key: &PrivateKey) {
     }
 }
 
-/// One thread, so that whatever is logged on the way is logged here.
 #[tokio::test]
 async fn no_key_and_no_token_is_in_a_trace_of_releases_that_succeed_and_fail() {
     sidecar_http::install_crypto_provider();
@@ -80,12 +78,13 @@ async fn no_key_and_no_token_is_in_a_trace_of_releases_that_succeed_and_fail() {
     let log = Log::default();
     let captured = {
         let writer = log.clone();
-        let _logging = tracing_subscriber::fmt()
+        // Of the process: beside a subscriber of this thread alone, what other tests' threads log first decides which
+        // call sites are heard here.
+        tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
             .with_ansi(false)
             .with_writer(move || writer.clone())
-            .finish()
-            .set_default();
+            .init();
         let mut answers = Vec::new();
         for (upset, lifetime, expected) in [
             (None, 3600, StatusCode::OK),
