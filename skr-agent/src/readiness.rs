@@ -1,15 +1,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use attestation::{Attester, RuntimeData};
-use sidecar_http::{Coded, Pace, chain};
+use attestation::{Attester, Evidence, RuntimeData};
+use sidecar_http::{Coded, Fault, Pace, chain};
 use sidecar_kit::{Latch, Process};
 
-use crate::failure::retryable;
 use crate::{Agent, SkrError};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A check costs one request to the secure processor, which the host may throttle for all of its guests.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// As long as a group may live.
 const ALWAYS: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
@@ -27,49 +27,56 @@ pub struct SelfCheck {
 }
 
 impl<A: Attester> Agent<A> {
-    /// Checks what every answer of this agent needs, part by part.
+    /// Checks what every answer of this agent needs, part by part, over one report.
     #[tracing::instrument(name = "evidence.self_check", skip_all)]
     pub async fn self_check(&self) -> SelfCheck {
         let runtime = RuntimeData::new(*b"self-check");
         let context = self.context().await;
-        let artefacts = context
-            .policy()
-            .and_then(|_| context.uvm_endorsements())
-            .map(|_| ());
-        let report = self.report(&runtime).await;
+        let artefacts = context.policy().and(context.uvm_endorsements());
+        let context_complete = artefacts.is_ok();
+        let report = Evidence::bound_report(&self.attester, &runtime).await;
         let endorsements = match &report {
-            Ok(report) => Some(self.endorsements(report, &context).await),
+            Ok(report) => Some(self.config.endorsements.find(report, &context).await),
             Err(_) => None,
         };
-        let whole = artefacts.is_ok() && matches!(endorsements, Some(Ok(())));
-        let verification = match whole {
-            true => Some(
-                self.evidence(&runtime)
-                    .await
-                    .map(|_| ())
-                    .map_err(SkrError::from),
-            ),
-            false => None,
+        let verification = match (&report, &endorsements) {
+            (Ok(report), Some(Ok(endorsements))) if context_complete => {
+                let evidence = Evidence::of(report.clone(), endorsements, &context);
+                let verified =
+                    evidence.and_then(|one| one.verified(&self.verifier, &context, &runtime));
+                Some(verified.map(|_| ()))
+            }
+            _ => None,
         };
         SelfCheck {
-            device: report.map(|_| ()),
-            context: artefacts.map_err(SkrError::from),
-            endorsements,
-            verification,
+            device: report.map(|_| ()).map_err(SkrError::from),
+            context: artefacts.map(|_| ()).map_err(SkrError::from),
+            endorsements: endorsements.map(|found| found.map(|_| ()).map_err(SkrError::from)),
+            verification: verification.map(|verified| verified.map_err(SkrError::from)),
         }
     }
 }
 
-/// The latches of `/ready`, each taken when it opens.
-pub(crate) struct Latches([Option<Latch>; 4]);
+/// The conditions of `/ready`.
+pub(crate) struct Latches([Condition; 4]);
+
+struct Condition {
+    /// Taken when it opens.
+    latch: Option<Latch>,
+    /// Why it is closed, as it was last told.
+    reason: String,
+}
 
 impl Latches {
     pub(crate) fn new(process: &Process) -> Self {
         let names = ["device", "context", "endorsements", "verification"];
-        Self(names.map(|name| Some(process.latch(name))))
+        Self(names.map(|name| Condition {
+            latch: Some(process.latch(name)),
+            reason: String::new(),
+        }))
     }
 
-    /// Opens what holds and says why the rest does not; whether that may come right by itself.
+    /// Opens what holds and says why the rest does not; whether to check again.
     fn settle(&mut self, check: SelfCheck) -> bool {
         let parts = [
             Some(check.device),
@@ -77,31 +84,41 @@ impl Latches {
             check.endorsements,
             check.verification,
         ];
-        let mut hope = false;
-        for (slot, outcome) in self.0.iter_mut().zip(parts) {
+        let mut hopeless = false;
+        for (condition, outcome) in self.0.iter_mut().zip(parts) {
             match outcome {
                 Some(Ok(())) => {
-                    if let Some(latch) = slot.take() {
+                    if let Some(latch) = condition.latch.take() {
                         latch.open();
                     }
                 }
                 Some(Err(error)) => {
-                    hope |= retryable(&error);
-                    if let Some(latch) = slot {
-                        let reason = chain(&error);
-                        tracing::error!(code = error.code(), error = reason, "not ready");
-                        latch.explain(format!("{}: {reason}", error.code()));
-                    }
+                    hopeless |= error.fault() == Fault::Denied;
+                    condition.close(&error);
                 }
                 // What it waits for has its own latch.
                 None => {}
             }
         }
-        hope && self.0.iter().any(Option::is_some)
+        !hopeless && self.0.iter().any(|condition| condition.latch.is_some())
     }
 }
 
-/// Opens the latches; checks again only where a service of others failed, which gives no notice when it is back.
+impl Condition {
+    fn close(&mut self, error: &SkrError) {
+        let reason = format!("{}: {}", error.code(), chain(error));
+        if let Some(latch) = &self.latch
+            && reason != self.reason
+        {
+            tracing::error!(code = error.code(), error = chain(error), "not ready");
+            latch.explain(reason.clone());
+            self.reason = reason;
+        }
+    }
+}
+
+/// Opens the latches. What is missing may come without notice, certificates above all, so it is looked for again until all
+/// is there; only how the guest was launched never changes.
 pub(crate) async fn watch<A: Attester>(agent: Arc<Agent<A>>, mut latches: Latches) {
     let mut pace = Pace::new(FIRST_PAUSE, LONGEST_PAUSE, ALWAYS);
     while latches.settle(agent.self_check().await) && pace.pause().await {}

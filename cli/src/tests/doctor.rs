@@ -33,6 +33,7 @@ async fn agent(desk: &Desk) -> (SocketAddr, DropGuard) {
     let stop = CancellationToken::new();
     let agent = Agent::new(
         VirtualAttester::new(Some(directory.clone())),
+        virtual_attester::verifier().unwrap(),
         HttpsClient::new(&trust).unwrap(),
         trust,
         Config::for_directory(directory),

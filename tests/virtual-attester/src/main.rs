@@ -48,9 +48,9 @@ fn main() -> ExitCode {
         services::SKR_AGENT,
         cli.common,
         Privileges::none(),
-        |process| {
+        |process| async move {
             tracing::warn!("virtual attester: there is no confidentiality here");
-            skr_agent::run(cli.args, attester, process)
+            skr_agent::run(cli.args, attester, virtual_attester::verifier()?, process).await
         },
     )
 }

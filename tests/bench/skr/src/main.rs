@@ -79,6 +79,7 @@ impl Bench {
     fn agent(&self, pool: bool) -> anyhow::Result<Router> {
         let agent = Arc::new(Agent::new(
             VirtualAttester::new(Some(self.group.path().to_owned())),
+            virtual_attester::verifier()?,
             test_support::https(&self.world)?,
             test_support::trust(&self.world)?,
             Config::for_directory(self.group.path()),
