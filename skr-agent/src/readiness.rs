@@ -32,7 +32,7 @@ impl<A: Attester> Agent<A> {
     pub async fn self_check(&self) -> SelfCheck {
         let runtime = RuntimeData::new(*b"self-check");
         let context = self.context().await;
-        let artefacts = context.policy().and(context.uvm_endorsements());
+        let artefacts = context.policy().and_then(|_| context.uvm_endorsements());
         let context_complete = artefacts.is_ok();
         let report = Evidence::bound_report(&self.attester, &runtime).await;
         let endorsements = match &report {

@@ -10,7 +10,7 @@ const ROOT_CAP: u64 = 1 << 20;
 
 /// Whose evidence is believed: AMD's and Microsoft's, unless a test root is named.
 #[derive(Args, Debug)]
-pub struct TrustArgs {
+pub(crate) struct TrustArgs {
     /// Oldest utility VM, by the security version of its endorsement.
     #[arg(long, value_name = "SVN")]
     minimum_svn: Option<u64>,
