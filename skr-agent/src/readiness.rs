@@ -123,3 +123,118 @@ pub(crate) async fn watch<A: Attester>(agent: Arc<Agent<A>>, mut latches: Latche
     let mut pace = Pace::new(FIRST_PAUSE, LONGEST_PAUSE, ALWAYS);
     while latches.settle(agent.self_check().await) && pace.pause().await {}
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use attestation::{AttestError, Report};
+    use clap::Parser;
+    use sidecar_http::{HttpsClient, Trust, install_crypto_provider, services};
+    use sidecar_kit::CommonArgs;
+    use tokio_util::sync::CancellationToken;
+    use virtual_attester::VirtualAttester;
+
+    use super::*;
+    use crate::Config;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        common: CommonArgs,
+    }
+
+    /// Counts the requests to the secure processor, and may answer for a guest that can be debugged.
+    struct Counting {
+        inner: VirtualAttester,
+        asked: Arc<AtomicU32>,
+        debuggable: bool,
+    }
+
+    impl Attester for Counting {
+        async fn report(&self, report_data: [u8; 64]) -> Result<Report, AttestError> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            let report = self.inner.report(report_data).await?;
+            if !self.debuggable {
+                return Ok(report);
+            }
+            let mut bytes = report.as_bytes().to_vec();
+            bytes[0x0a] |= 1 << 3;
+            Ok(Report::parse(&bytes)?)
+        }
+    }
+
+    fn scene(context: &Path, debuggable: bool) -> (Arc<Agent<Counting>>, Latches, Arc<AtomicU32>) {
+        install_crypto_provider();
+        emulators::amd::write_context(context, b"policy").unwrap();
+        let asked = Arc::new(AtomicU32::new(0));
+        let attester = Counting {
+            inner: VirtualAttester::new(Some(context.to_owned())),
+            asked: Arc::clone(&asked),
+            debuggable,
+        };
+        let agent = Agent::new(
+            attester,
+            virtual_attester::verifier().unwrap(),
+            HttpsClient::new(&Trust::web()).unwrap(),
+            Trust::web(),
+            Config::for_directory(context),
+            CancellationToken::new(),
+        );
+        let common = Line::parse_from(["skr-agent"]).common;
+        let process = Process::for_tests(services::SKR_AGENT, common);
+        (Arc::new(agent), Latches::new(&process), asked)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_late_is_found_by_looks_of_one_report_each() {
+        let dir = tempfile::tempdir().unwrap();
+        let (agent, latches, asked) = scene(dir.path(), false);
+        let certificates = dir.path().join("host-amd-cert-base64");
+        let content = std::fs::read(&certificates).unwrap();
+        std::fs::remove_file(&certificates).unwrap();
+        let watching = tokio::spawn(watch(agent, latches));
+        // Looks at 0, 1, 3 and 7 s, each pause up to a quarter longer.
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(asked.load(Ordering::SeqCst), 4);
+        assert!(!watching.is_finished());
+        std::fs::write(&certificates, content).unwrap();
+        watching.await.unwrap();
+        assert_eq!(asked.load(Ordering::SeqCst), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_never_changes_is_not_looked_for_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (agent, latches, asked) = scene(dir.path(), true);
+        let error = agent.self_check().await.device.unwrap_err();
+        assert_eq!(error.code(), "CR-SKR-0009");
+        watch(agent, latches).await;
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_latch_tells_its_reason_and_stays_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let (agent, mut latches, _) = scene(dir.path(), false);
+        let uvm = dir.path().join("reference-info-base64");
+        std::fs::remove_file(&uvm).unwrap();
+        assert!(latches.settle(agent.self_check().await));
+        let open = |latches: &Latches| latches.0.each_ref().map(|one| one.latch.is_none());
+        assert_eq!(open(&latches), [true, false, true, false]);
+        assert!(latches.0[1].reason.starts_with("CR-SKR-0006: "));
+        assert!(latches.0[1].reason.contains("reference-info-base64"));
+        std::fs::write(&uvm, "bm90aGluZw==").unwrap();
+        assert!(latches.settle(agent.self_check().await));
+        assert_eq!(open(&latches), [true, true, true, false]);
+        assert!(
+            latches.0[3].reason.contains("CR-SNP-0060"),
+            "{:?}",
+            latches.0[3].reason
+        );
+        emulators::amd::write_context(dir.path(), b"policy").unwrap();
+        assert!(!latches.settle(agent.self_check().await));
+        assert_eq!(open(&latches), [true; 4]);
+    }
+}
