@@ -85,12 +85,17 @@ impl Latches {
                         latch.open();
                     }
                 }
-                Some(Err(error)) => {
-                    hope |= retryable(&error);
+                Some(Err(error)) if retryable(&error) => {
+                    hope = true;
                     if let Some(latch) = slot {
                         let reason = chain(&error);
                         tracing::error!(code = error.code(), error = reason, "not ready");
                         latch.explain(format!("{}: {reason}", error.code()));
+                    }
+                }
+                Some(Err(error)) => {
+                    if let Some(latch) = slot.take() {
+                        latch.fail(error.code(), &chain(&error));
                     }
                 }
                 // What it waits for has its own latch.
