@@ -124,7 +124,12 @@ impl Room<'_> {
         let prepared = tokio::time::timeout(within, async {
             tokio::try_join!(self.datasets(), self.image())
         });
-        let ((), image) = prepared.await.map_err(|_| LaunchError::Deadline {
+        let prepared = tokio::select! {
+            prepared = prepared => prepared,
+            // Whoever has lost consent, or everybody who could give it, need not wait for the rest.
+            ended = self.lease() => return Err(LaunchError::Consent(ended.into())),
+        };
+        let ((), image) = prepared.map_err(|_| LaunchError::Deadline {
             seconds: within.as_secs(),
             missing: self.missing(),
         })??;
@@ -180,6 +185,14 @@ impl Room<'_> {
     async fn consent(&self) -> Result<(), LaunchError> {
         let consent = self.governance.consent(Scope::Execution).await;
         consent.map(|_| ()).map_err(LaunchError::Consent)
+    }
+
+    /// Until consent ends.
+    async fn lease(&self) -> Ended {
+        let args = &self.config.args;
+        let interval = Duration::from_secs(args.consent_interval);
+        let limit = Duration::from_secs(args.max_staleness);
+        lease::watch(&self.governance, interval, limit).await
     }
 
     async fn event(&self, message: &str) -> Result<(), GovernanceError> {
@@ -263,16 +276,13 @@ impl Room<'_> {
     /// Until the application ends, consent ends, or somebody asks to stop: the application's exit code, and what ended it
     /// if it was the parties.
     async fn hold(&self, runner: &mut Runner) -> (u8, Option<String>) {
-        let args = &self.config.args;
-        let interval = Duration::from_secs(args.consent_interval);
-        let limit = Duration::from_secs(args.max_staleness);
         let stopping = self.process.stopping();
         let ended = tokio::select! {
             code = runner.exited() => return (code, None),
-            ended = lease::watch(&self.governance, interval, limit) => ended,
+            ended = self.lease() => ended,
             () = stopping.cancelled() => {
                 tracing::info!("asked to stop; the application is stopped");
-                return (runner.stop(args.stop_grace()).await, None);
+                return (runner.stop(self.config.args.stop_grace()).await, None);
             }
         };
         let reason = match ended {

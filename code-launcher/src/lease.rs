@@ -1,10 +1,11 @@
-//! Consent while the application runs.
+//! Consent while the application is prepared, and while it runs.
 
 use std::time::Duration;
 
 use cleanroom_crypto::random;
 use governance_client::{Consent, GovernanceClient, GovernanceError, Scope};
 use nix::time::{ClockId, clock_gettime};
+use sidecar_http::CallError;
 
 /// How consent ended.
 #[derive(Debug)]
@@ -18,6 +19,18 @@ pub(crate) enum Ended {
     },
     /// The governance sidecar ended: nobody can confirm it any more.
     Unconfirmable(GovernanceError),
+}
+
+impl From<Ended> for GovernanceError {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Withdrawn(error) | Ended::Unconfirmable(error) => error,
+            Ended::Stale { limit } => Self::Call(CallError::Deadline {
+                service: "governance".to_owned(),
+                seconds: limit.as_secs(),
+            }),
+        }
+    }
 }
 
 /// Asks every `interval` and returns when consent is withdrawn, when the last confirmation is older than `limit`, or when
@@ -85,8 +98,6 @@ fn age(since: Option<Duration>) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use sidecar_http::CallError;
-
     use super::*;
 
     fn silence() -> GovernanceError {

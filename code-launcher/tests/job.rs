@@ -67,8 +67,9 @@ async fn a_job_runs_under_consent_and_ends_with_everything_sealed_and_stopped() 
         at("stop governance"),
     ];
     assert!(order.is_sorted(), "{journal:#?}");
+    // Before the pull, before the start, and now and then between them.
     let asked = journal.iter().take(at(&format!("event : {START}")));
-    assert_eq!(asked.filter(|seen| *seen == "consent execution").count(), 2);
+    assert!(asked.filter(|seen| *seen == "consent execution").count() >= 2);
     let stopped = journal
         .iter()
         .filter(|seen| seen.starts_with("stop "))
@@ -242,6 +243,20 @@ async fn a_dataset_that_failed_for_good_ends_the_room_with_its_shims_own_reason(
     let reason = "failed: mount: no such container";
     assert!(ended.stderr.contains(reason), "{}", ended.stderr);
     assert!(room.peers.events("").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_governance_sidecar_that_ends_before_the_start_ends_the_wait_for_everybody_else() {
+    let room = Room::new().await;
+    room.peers.let_shim_wait("input");
+    let launcher = room.start(&["copy"], &[]);
+    room.peers.until_asked("consent execution").await;
+    room.peers.end_governance();
+    let ended = finish(launcher).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("CR-HTTP-0016"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("CR-LAUNCH-0004"), "{}", ended.stderr);
+    assert_eq!(room.stored("output", "output.txt"), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use sidecar_http::services::{self, Service};
 use sidecar_http::{Callers, Limits, Routes, WireError, bind_unix, serve_unix};
 use tokio::net::UnixListener;
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// What peers saw and how they behave.
@@ -28,6 +29,7 @@ struct State {
     broken_sinks: BTreeSet<String>,
     lying_shims: bool,
     failed_shims: BTreeSet<String>,
+    waiting_shims: BTreeSet<String>,
     /// Nothing but consent is answered, as by a service that is in trouble.
     stuck_events: bool,
 }
@@ -37,6 +39,7 @@ pub(crate) struct Peers {
     state: Arc<Mutex<State>>,
     stop: CancellationToken,
     end_governance: CancellationToken,
+    news: Arc<watch::Sender<()>>,
     _stop_on_drop: Arc<DropGuard>,
 }
 
@@ -47,6 +50,7 @@ impl Peers {
             state: Arc::default(),
             stop: stop.clone(),
             end_governance: stop.child_token(),
+            news: Arc::new(watch::Sender::new(())),
             _stop_on_drop: Arc::new(stop.clone().drop_guard()),
         };
         for service in [
@@ -111,6 +115,9 @@ impl Peers {
                 let status = StatusCode::INTERNAL_SERVER_ERROR;
                 let message = "failed: mount: no such container";
                 return WireError::new(status, "CR-BLOB-0004", message).into_response();
+            }
+            if failed.with(|state| state.waiting_shims.contains(&*asked)) {
+                std::future::pending::<()>().await;
             }
             Json(json!({})).into_response()
         });
@@ -193,6 +200,7 @@ impl Peers {
 
     fn note(&self, what: String) {
         self.with(|state| state.journal.push((Instant::now(), what)));
+        self.news.send_replace(());
     }
 
     /// What happened, in order.
@@ -226,6 +234,19 @@ impl Peers {
     /// A shim whose start has failed for good, as its `/ready` tells it.
     pub(crate) fn fail_shim(&self, name: &str) {
         self.with(|state| state.failed_shims.insert(name.to_owned()));
+    }
+
+    /// A shim that is never ready and never failed.
+    pub(crate) fn let_shim_wait(&self, name: &str) {
+        self.with(|state| state.waiting_shims.insert(name.to_owned()));
+    }
+
+    /// Returns once something has happened.
+    pub(crate) async fn until_asked(&self, what: &str) {
+        let mut news = self.news.subscribe();
+        while self.when(what).is_none() {
+            news.changed().await.unwrap();
+        }
     }
 
     pub(crate) fn disable(&self, scope: &str) {

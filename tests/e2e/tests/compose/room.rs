@@ -104,6 +104,7 @@ impl<'a> Room<'a> {
     }
 
     /// How the room ended; nothing of it is left.
+    #[expect(clippy::print_stdout, reason = "what a test took, for --nocapture")]
     pub(crate) fn end(self) -> Deployed {
         let deployed = self.stage.finish(&self.group, self.child);
         let took = self.began.elapsed();
