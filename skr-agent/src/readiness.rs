@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use attestation::{Attester, Evidence, RuntimeData};
+use attestation::{AttestError, Attester, Evidence, RuntimeData};
 use sidecar_http::{Coded, Fault, Pace, chain};
 use sidecar_kit::{Latch, Process};
 
@@ -93,8 +93,7 @@ impl Latches {
                     }
                 }
                 Some(Err(error)) => {
-                    hopeless |= error.fault() == Fault::Denied;
-                    condition.close(&error);
+                    hopeless |= condition.close(&error);
                 }
                 // What it waits for has its own latch.
                 None => {}
@@ -105,20 +104,28 @@ impl Latches {
 }
 
 impl Condition {
-    fn close(&mut self, error: &SkrError) {
+    /// Tells why it does not hold; true if it never will.
+    fn close(&mut self, error: &SkrError) -> bool {
+        let no_device = matches!(error, SkrError::Attest(AttestError::NoDevice { .. }));
+        let hopeless = no_device || error.fault() == Fault::Denied;
         let reason = format!("{}: {}", error.code(), chain(error));
-        if let Some(latch) = &self.latch
+        if hopeless {
+            if let Some(latch) = self.latch.take() {
+                latch.fail(error.code(), &chain(error));
+            }
+        } else if let Some(latch) = &self.latch
             && reason != self.reason
         {
             tracing::error!(code = error.code(), error = chain(error), "not ready");
             latch.explain(reason.clone());
-            self.reason = reason;
         }
+        self.reason = reason;
+        hopeless
     }
 }
 
 /// Opens the latches. What is missing may come without notice, certificates above all, so it is looked for again until all
-/// is there; only how the guest was launched never changes.
+/// is there; only the device and how the guest was launched never change.
 pub(crate) async fn watch<A: Attester>(agent: Arc<Agent<A>>, mut latches: Latches) {
     let mut pace = Pace::new(FIRST_PAUSE, LONGEST_PAUSE, ALWAYS);
     while latches.settle(agent.self_check().await) && pace.pause().await {}
@@ -129,7 +136,7 @@ mod tests {
     use std::path::Path;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use attestation::{AttestError, Report};
+    use attestation::Report;
     use clap::Parser;
     use sidecar_http::{HttpsClient, Trust, install_crypto_provider, services};
     use sidecar_kit::CommonArgs;
