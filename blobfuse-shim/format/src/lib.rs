@@ -11,7 +11,7 @@
 //! | sealed as one | extent, 4 MiB | block, 4 or 16 MiB | region, 4 MiB |
 //! | opened as one | segment, 64 KiB | block | region |
 //!
-//! Reading is the same in all of them ([`Reader`]): [`Reader::plan`] says which bytes of the blob hold a clear range,
+//! Reading is the same in all of them: [`Dataset::open`] opens a blob as the contract says, [`Reader::plan`] says which bytes of the blob hold a clear range,
 //! the caller fetches them, [`Reader::open`] checks them and decrypts them into the caller's buffer. Nothing is released
 //! that was not authenticated.
 //!
@@ -24,6 +24,7 @@
 pub mod azure;
 mod bytes;
 mod contract;
+mod dataset;
 mod error;
 pub mod manifest;
 mod reader;
@@ -31,6 +32,7 @@ pub mod v1;
 pub mod v2;
 
 pub use contract::Format;
+pub use dataset::{Admission, Blob, Dataset, Opened};
 pub use error::FormatError;
 pub use reader::{Plan, Reader};
 pub use v2::{Attributes, Committed, FOOTER, Footer, HEADER, Header, Params, View, Writer};

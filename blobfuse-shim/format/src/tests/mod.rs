@@ -1,8 +1,10 @@
 mod azure;
+mod dataset;
 mod draft;
 mod manifest;
 mod mutation;
 mod roundtrip;
+mod splices;
 mod v1;
 mod vectors;
 
