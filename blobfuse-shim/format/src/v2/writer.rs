@@ -1,50 +1,28 @@
 use std::fmt;
 
-use cleanroom_crypto::{Dek, Zeroizing, random};
+use cleanroom_crypto::{Dek, Zeroizing};
 
-use crate::frame::COVERED;
-use crate::{FileKeys, Footer, FormatError, Header, Params, key_id};
+use super::{Attributes, Committed, Draft, Params};
+use crate::FormatError;
 
 /// Blocks after which a block holds twice as many extents, so that 50 000 blocks never run out.
 const STEP: u64 = 4096;
 const MOST_EXTENTS_PER_BLOCK: u64 = 64;
-
-/// What a commit records beside the content.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Attributes {
-    /// Unix time in nanoseconds; 0 = unset.
-    pub mtime_ns: u64,
-    /// POSIX mode bits; 0 = unset.
-    pub mode: u32,
-}
-
-/// One commit: the bytes behind the blocks handed out so far, and the footer in them.
-#[derive(Debug)]
-pub struct Committed {
-    /// Everything that belongs behind the blocks handed out so far. Valid for this commit only.
-    pub tail: Vec<u8>,
-    /// The footer at its end.
-    pub footer: Footer,
-}
 
 /// Writes one file front to back.
 ///
 /// Whole extents leave as blocks as soon as they are complete and never change again; the last, incomplete extent stays
 /// in memory in clear and can still be overwritten. A commit seals it under a fresh salt, so the file can grow after it.
 pub struct Writer {
-    keys: FileKeys,
-    header: Header,
-    key_id: [u8; 16],
-    name_tag: [u8; 16],
-    salts: Salts,
-    table: Vec<u8>,
+    draft: Draft,
+    /// Whole extents sealed so far.
+    extents: u64,
     /// Sealed bytes that are not a block yet; starts with the header.
     pending: Vec<u8>,
     pending_extents: u64,
     blocks: u64,
     /// The clear extent behind the sealed ones.
     open: Zeroizing<Vec<u8>>,
-    generation: u64,
 }
 
 impl Writer {
@@ -53,35 +31,18 @@ impl Writer {
     /// # Errors
     /// [`FormatError::Crypto`] without random bytes.
     pub fn create(dek: &Dek, params: Params, path: Option<&str>) -> Result<Self, FormatError> {
-        Self::with(dek, params, path, random::bytes()?, Salts::Random)
+        Ok(Self::new(Draft::create(dek, params, path)?))
     }
 
-    pub(crate) fn with(
-        dek: &Dek,
-        params: Params,
-        path: Option<&str>,
-        file_id: [u8; 16],
-        salts: Salts,
-    ) -> Result<Self, FormatError> {
-        let header = Header {
-            params,
-            name_bound: path.is_some(),
-            file_id,
-        };
-        let keys = FileKeys::derive(dek, &header)?;
-        Ok(Self {
-            key_id: key_id(dek)?,
-            name_tag: path.map_or([0; 16], |path| keys.name_tag(path)),
-            keys,
-            header,
-            salts,
-            table: Vec::new(),
-            pending: header.encode().to_vec(),
+    pub(crate) fn new(draft: Draft) -> Self {
+        Self {
+            pending: draft.header().to_vec(),
+            draft,
+            extents: 0,
             pending_extents: 0,
             blocks: 0,
             open: Zeroizing::default(),
-            generation: 0,
-        })
+        }
     }
 
     /// Clear length in bytes.
@@ -96,12 +57,12 @@ impl Writer {
 
     /// First byte that can still change.
     pub fn sealed(&self) -> u64 {
-        self.extents() * self.header.params.extent()
+        self.extents * self.params().extent()
     }
 
     /// Bytes held in memory.
     pub fn held(&self) -> usize {
-        self.open.len() + self.pending.len() + self.table.len()
+        self.open.len() + self.pending.len()
     }
 
     /// Writes at an offset that is not sealed yet; a gap of less than one extent behind the end is filled with zeros.
@@ -117,9 +78,9 @@ impl Writer {
         let end = offset
             .checked_add(data.len() as u64)
             .ok_or(FormatError::TooLarge)?;
-        self.header.params.blob_len(end)?;
+        self.params().check_len(end)?;
         let gap = offset.saturating_sub(self.len());
-        if offset < self.sealed() || gap >= self.header.params.extent() {
+        if offset < self.sealed() || gap >= self.params().extent() {
             return Err(refused);
         }
         let mut blocks = Vec::new();
@@ -157,7 +118,7 @@ impl Writer {
         mut data: &[u8],
         blocks: &mut Vec<Vec<u8>>,
     ) -> Result<(), FormatError> {
-        let extent = usize::try_from(self.header.params.extent()).unwrap_or(usize::MAX);
+        let extent = usize::try_from(self.params().extent()).unwrap_or(usize::MAX);
         while !data.is_empty() {
             let mut at = usize::try_from(offset - self.sealed()).unwrap_or(usize::MAX);
             if at >= extent {
@@ -190,17 +151,8 @@ impl Writer {
     }
 
     fn seal_open(&mut self, blocks: &mut Vec<Vec<u8>>) -> Result<(), FormatError> {
-        let index = self.extents();
-        let salt = self.salts.draw(index)?;
-        seal(
-            &self.keys,
-            &self.header,
-            index,
-            &salt,
-            &self.open,
-            &mut self.pending,
-        )?;
-        self.table.extend_from_slice(&salt);
+        self.seal_into_pending()?;
+        self.extents += 1;
         self.open.clear();
         self.pending_extents += 1;
         if self.pending_extents >= extents_per_block(self.blocks) {
@@ -211,8 +163,19 @@ impl Writer {
         Ok(())
     }
 
-    fn extents(&self) -> u64 {
-        self.table.len() as u64 / 16
+    /// Seals the open bytes as the next extent, behind the pending bytes.
+    fn seal_into_pending(&mut self) -> Result<(), FormatError> {
+        let start = self.pending.len();
+        let length = self.params().sealed_len(self.open.len() as u64);
+        let length = usize::try_from(length).map_err(|_| FormatError::TooLarge)?;
+        self.pending.resize(start + length, 0);
+        let place = self.pending.get_mut(start..).unwrap_or_default();
+        let sealed = self.draft.seal(self.extents, &self.open, place)?;
+        self.draft.place(sealed)
+    }
+
+    const fn params(&self) -> Params {
+        self.draft.params()
     }
 
     /// Commits what was written so far.
@@ -220,38 +183,16 @@ impl Writer {
     /// # Errors
     /// [`FormatError::Crypto`].
     pub fn commit(&mut self, attributes: Attributes) -> Result<Committed, FormatError> {
-        let mut tail = self.pending.clone();
-        let mut table = self.table.clone();
+        let before = self.pending.len();
         if !self.open.is_empty() {
-            let index = self.extents();
-            let salt = self.salts.draw(index)?;
-            seal(
-                &self.keys,
-                &self.header,
-                index,
-                &salt,
-                &self.open,
-                &mut tail,
-            )?;
-            table.extend_from_slice(&salt);
+            self.seal_into_pending()?;
         }
-        self.generation += 1;
-        let mut footer = Footer {
-            header: self.header,
-            key_id: self.key_id,
-            clear_len: self.len(),
-            generation: self.generation,
-            mtime_ns: attributes.mtime_ns,
-            mode: attributes.mode,
-            name_tag: self.name_tag,
-            mac: [0; 32],
-        };
-        let bytes = footer.encode();
-        let covered = bytes.get(..COVERED).unwrap_or_default();
-        footer.mac = self.keys.commit_mac(&table, covered);
-        tail.extend_from_slice(&table);
-        tail.extend_from_slice(&footer.encode());
-        Ok(Committed { tail, footer })
+        let mut tail = self.pending.clone();
+        // The open extent is sealed anew by the next commit.
+        self.pending.truncate(before);
+        let mut committed = self.draft.commit(self.len(), attributes)?;
+        tail.append(&mut committed.tail);
+        Ok(Committed { tail, ..committed })
     }
 }
 
@@ -271,42 +212,4 @@ fn extents_per_block(block: u64) -> u64 {
         .map_or(MOST_EXTENTS_PER_BLOCK, |count| {
             count.min(MOST_EXTENTS_PER_BLOCK)
         })
-}
-
-fn seal(
-    keys: &FileKeys,
-    header: &Header,
-    index: u64,
-    salt: &[u8; 16],
-    clear: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<(), FormatError> {
-    let cipher = keys.extent(index, salt)?;
-    let segment = usize::try_from(header.params.segment()).unwrap_or(usize::MAX);
-    out.reserve(clear.len() + 16 * clear.len().div_ceil(segment));
-    for (number, clear) in (0_u64..).zip(clear.chunks(segment)) {
-        let start = out.len();
-        out.extend_from_slice(clear);
-        let tag = cipher.seal(number, out.get_mut(start..).unwrap_or_default())?;
-        out.extend_from_slice(&tag);
-    }
-    Ok(())
-}
-
-/// Where salts come from; a reader of recorded files needs recorded ones.
-pub(crate) enum Salts {
-    Random,
-    #[cfg(test)]
-    Recorded(fn(u64) -> [u8; 16]),
-}
-
-impl Salts {
-    #[cfg_attr(not(test), allow(unused_variables, clippy::unused_self))]
-    fn draw(&self, index: u64) -> Result<[u8; 16], FormatError> {
-        match self {
-            Self::Random => Ok(random::bytes()?),
-            #[cfg(test)]
-            Self::Recorded(salt) => Ok(salt(index)),
-        }
-    }
 }
