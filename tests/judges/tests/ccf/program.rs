@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use judges::{folder, python, run};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
