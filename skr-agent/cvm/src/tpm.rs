@@ -11,8 +11,8 @@ use sidecar_http::Pace;
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
-pub use job::{Part, TpmFailure};
 pub(crate) use job::{Collected, Job};
+pub use job::{Part, TpmFailure};
 pub use worker::tpm_worker;
 
 use crate::CvmError;

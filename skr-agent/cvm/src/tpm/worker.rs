@@ -32,6 +32,8 @@ const DEVICE: &str = "/dev/tpm0";
 const MANAGED: &str = "/dev/tpmrm0";
 const AK: u32 = 0x8100_0003;
 const AK_CERTIFICATE: u32 = 0x01C1_01D0;
+/// Response codes of the library's device module (TCG TSS 2.0 Overview, response codes).
+const DEVICE_LAYER: u32 = 10;
 /// A job has less than 1 KiB.
 const JOB_CAP: u64 = 64 << 10;
 
@@ -201,8 +203,19 @@ fn failed(part: Part, error: tss_esapi::Error) -> TpmFailure {
             TpmFailure::Absent { part }
         }
         Tss2Error(code) => {
-            let number = std::error::Error::source(&code).map(ToString::to_string);
-            other(part, format!("{code} ({})", number.unwrap_or_default()))
+            // The number is nowhere but in this text.
+            let shown = std::error::Error::source(&code).map(ToString::to_string);
+            let shown = shown.unwrap_or_default();
+            let number = shown.rsplit_once("0x");
+            let number = number.and_then(|(_, hex)| u32::from_str_radix(hex, 16).ok());
+            match number.map(|number| number >> 16) {
+                // What the code means in words holds for the TPM's own layer.
+                Some(DEVICE_LAYER) => other(
+                    part,
+                    format!("the device does not answer as a TPM ({shown})"),
+                ),
+                _ => other(part, format!("{code} ({shown})")),
+            }
         }
         error => other(part, error),
     }

@@ -154,7 +154,7 @@ fn a_tpm_that_is_gone_is_told_and_leaves_no_process_behind() {
         &machine.attest(&asked(7, NONCE)),
         500,
         "CR-CVM-0034",
-        "HCL report",
+        "the device does not answer as a TPM",
     );
     let pid = machine.agent_pid();
     let children = format!("/proc/{pid}/task/{pid}/children");
