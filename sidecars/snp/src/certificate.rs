@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use cleanroom_crypto::rsa::PublicKey;
 use x509_cert::der::asn1::ObjectIdentifier;
-use x509_cert::der::{Decode, Encode, Header, Reader, SliceReader};
+use x509_cert::der::{Decode, Encode, Header, Reader, SliceReader, Tag, Tagged};
 use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage};
 use x509_cert::name::Name;
@@ -179,7 +179,9 @@ pub(crate) fn is_amd_pss(algorithm: &AlgorithmIdentifierOwned) -> bool {
     algorithm.oid == RSASSA_PSS
         && algorithm.parameters.as_ref().is_some_and(|parameters| {
             let value = parameters.value();
-            value == PSS_PARAMETERS || value.strip_suffix(&PSS_TRAILER) == Some(&PSS_PARAMETERS)
+            parameters.tag() == Tag::Sequence
+                && (value == PSS_PARAMETERS
+                    || value.strip_suffix(&PSS_TRAILER) == Some(&PSS_PARAMETERS))
         })
 }
 

@@ -177,6 +177,16 @@ pub(crate) fn pss_with_other_mask() -> Vec<u8> {
     pss(SHA384, SHA256, 48, &[])
 }
 
+/// AMD's algorithm, except that its parameters are a SET.
+pub(crate) fn pss_as_set() -> Vec<u8> {
+    let mut sequence = pss(SHA384, SHA384, 48, &[]);
+    // Behind the algorithm's own head and its identifier.
+    let at = 2 + 11;
+    assert_eq!(sequence[at], 0x30);
+    sequence[at] = 0x31;
+    sequence
+}
+
 /// RSASSA-PSS without parameters, which means SHA-1.
 pub(crate) fn pss_without_parameters() -> Vec<u8> {
     algorithm("1.2.840.113549.1.1.10", &[])

@@ -43,6 +43,15 @@ pub(crate) struct Evidence {
     pub(crate) requirements: Requirements,
 }
 
+impl PartialEq for Evidence {
+    fn eq(&self, other: &Self) -> bool {
+        self.report == other.report
+            && self.chain_pem == other.chain_pem
+            && self.uvm_endorsement == other.uvm_endorsement
+            && self.requirements.crls == other.requirements.crls
+    }
+}
+
 impl World {
     /// A real group's report on Milan, version 3, under the shipped requirements.
     pub(crate) fn milan() -> Self {

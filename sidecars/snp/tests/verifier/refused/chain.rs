@@ -9,7 +9,8 @@ use crate::forge::certificate::{
     BASIC_CONSTRAINTS, KEY_USAGE, amd, constraints, date, extension, usage,
 };
 use crate::forge::keys::{
-    Curve, Key, Scheme, fresh_spki, pss_with_other_mask, pss_with_trailer, pss_without_parameters,
+    Curve, Key, Scheme, fresh_spki, pss_as_set, pss_with_other_mask, pss_with_trailer,
+    pss_without_parameters,
 };
 use CheckId::*;
 
@@ -132,6 +133,7 @@ fn parameters() -> Vec<Vector> {
             ("a salt of 32 bytes", Scheme::PssShortSalt.algorithm()),
             ("a mask with SHA-256", pss_with_other_mask()),
             ("no parameters", pss_without_parameters()),
+            ("a set of parameters", pss_as_set()),
             ("trailer field 2", pss_with_trailer(2)),
         ] {
             let inside = algorithm.clone();
