@@ -1,11 +1,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use attestation::{Attester, Evidence, RuntimeData};
-use sidecar_http::{Coded, Pace, chain};
+use attestation::{AttestError, Attester, Evidence, RuntimeData};
+use sidecar_http::{Coded, Fault, Pace, chain};
 use sidecar_kit::{Latch, Process};
 
-use crate::failure::retryable;
 use crate::{Agent, SkrError};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -85,7 +84,7 @@ impl Latches {
             check.endorsements,
             check.verification,
         ];
-        let mut hope = false;
+        let mut hopeless = false;
         for (condition, outcome) in self.0.iter_mut().zip(parts) {
             match outcome {
                 Some(Ok(())) => {
@@ -94,31 +93,39 @@ impl Latches {
                     }
                 }
                 Some(Err(error)) => {
-                    hope |= retryable(&error);
-                    condition.close(&error);
+                    hopeless |= condition.close(&error);
                 }
                 // What it waits for has its own latch.
                 None => {}
             }
         }
-        hope && self.0.iter().any(|condition| condition.latch.is_some())
+        !hopeless && self.0.iter().any(|condition| condition.latch.is_some())
     }
 }
 
 impl Condition {
-    fn close(&mut self, error: &SkrError) {
+    /// Tells why it does not hold; true if it never will.
+    fn close(&mut self, error: &SkrError) -> bool {
+        let no_device = matches!(error, SkrError::Attest(AttestError::NoDevice { .. }));
+        let hopeless = no_device || error.fault() == Fault::Denied;
         let reason = format!("{}: {}", error.code(), chain(error));
-        if let Some(latch) = &self.latch
+        if hopeless {
+            if let Some(latch) = self.latch.take() {
+                latch.fail(error.code(), &chain(error));
+            }
+        } else if let Some(latch) = &self.latch
             && reason != self.reason
         {
             tracing::error!(code = error.code(), error = chain(error), "not ready");
             latch.explain(reason.clone());
-            self.reason = reason;
         }
+        self.reason = reason;
+        hopeless
     }
 }
 
-/// Opens the latches; checks again only where a service of others failed, which gives no notice when it is back.
+/// Opens the latches. What is missing may come without notice, certificates above all, so it is looked for again until all
+/// is there; only the device and how the guest was launched never change.
 pub(crate) async fn watch<A: Attester>(agent: Arc<Agent<A>>, mut latches: Latches) {
     let mut pace = Pace::new(FIRST_PAUSE, LONGEST_PAUSE, ALWAYS);
     while latches.settle(agent.self_check().await) && pace.pause().await {}
@@ -129,12 +136,9 @@ mod tests {
     use std::path::Path;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use attestation::{
-        AttestError, EndorsementConfig, EndorsementSource, EndorsementStore, EndorsementTiming,
-        Report,
-    };
+    use attestation::Report;
     use clap::Parser;
-    use sidecar_http::{HttpsClient, PlainEndpoint, Trust, install_crypto_provider, services};
+    use sidecar_http::{HttpsClient, Trust, install_crypto_provider, services};
     use sidecar_kit::CommonArgs;
     use tokio_util::sync::CancellationToken;
     use virtual_attester::VirtualAttester;
@@ -168,11 +172,7 @@ mod tests {
         }
     }
 
-    fn scene(
-        context: &Path,
-        sources: &[EndorsementSource],
-        debuggable: bool,
-    ) -> (Arc<Agent<Counting>>, Latches, Arc<AtomicU32>) {
+    fn scene(context: &Path, debuggable: bool) -> (Arc<Agent<Counting>>, Latches, Arc<AtomicU32>) {
         install_crypto_provider();
         emulators::amd::write_context(context, b"policy").unwrap();
         let asked = Arc::new(AtomicU32::new(0));
@@ -181,21 +181,12 @@ mod tests {
             asked: Arc::clone(&asked),
             debuggable,
         };
-        let https = HttpsClient::new(&Trust::web()).unwrap();
-        let sources = EndorsementConfig {
-            sources: sources.to_vec(),
-            timing: EndorsementTiming::default(),
-        };
-        let config = Config {
-            endorsements: EndorsementStore::new(sources, https.clone()).unwrap(),
-            ..Config::for_directory(context)
-        };
         let agent = Agent::new(
             attester,
             virtual_attester::verifier().unwrap(),
-            https,
+            HttpsClient::new(&Trust::web()).unwrap(),
             Trust::web(),
-            config,
+            Config::for_directory(context),
             CancellationToken::new(),
         );
         let common = Line::parse_from(["skr-agent"]).common;
@@ -204,52 +195,45 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_a_service_may_bring_is_looked_for_with_one_report_each_time() {
+    async fn what_comes_late_is_found_by_looks_of_one_report_each() {
         let dir = tempfile::tempdir().unwrap();
-        // Nobody listens there: the certificates may come later.
-        let thim = EndorsementSource::Thim(PlainEndpoint::explicit("127.0.0.1:1").unwrap());
-        let (agent, latches, asked) = scene(dir.path(), &[EndorsementSource::Context, thim], false);
+        let (agent, latches, asked) = scene(dir.path(), false);
         let certificates = dir.path().join("host-amd-cert-base64");
         let content = std::fs::read(&certificates).unwrap();
         std::fs::remove_file(&certificates).unwrap();
         let watching = tokio::spawn(watch(agent, latches));
-        tokio::time::sleep(Duration::from_secs(300)).await;
+        // Looks at 0, 1, 3 and 7 s, each pause up to a quarter longer.
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(asked.load(Ordering::SeqCst), 4);
         assert!(!watching.is_finished());
-        let looks = asked.load(Ordering::SeqCst);
-        // At 0, 1, 3, 7, 15, 31 and 63 s and every minute after, each a little later.
-        assert!((6..=11).contains(&looks), "{looks}");
         std::fs::write(&certificates, content).unwrap();
         watching.await.unwrap();
-        assert_eq!(asked.load(Ordering::SeqCst), looks + 1);
+        assert_eq!(asked.load(Ordering::SeqCst), 5);
     }
 
-    #[tokio::test]
-    async fn what_nobody_can_bring_is_not_looked_for_again() {
-        for debuggable in [false, true] {
-            let dir = tempfile::tempdir().unwrap();
-            let (agent, latches, asked) =
-                scene(dir.path(), &[EndorsementSource::Context], debuggable);
-            watch(Arc::clone(&agent), latches).await;
-            assert_eq!(asked.load(Ordering::SeqCst), 1);
-            let device = agent.self_check().await.device;
-            let code = device.err().map(|error| error.code().to_owned());
-            assert_eq!(code.as_deref(), debuggable.then_some("CR-SKR-0009"));
-        }
+    #[tokio::test(start_paused = true)]
+    async fn what_never_changes_is_not_looked_for_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (agent, latches, asked) = scene(dir.path(), true);
+        let error = agent.self_check().await.device.unwrap_err();
+        assert_eq!(error.code(), "CR-SKR-0009");
+        watch(agent, latches).await;
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test]
     async fn a_latch_tells_its_reason_and_stays_open() {
         let dir = tempfile::tempdir().unwrap();
-        let (agent, mut latches, _) = scene(dir.path(), &[EndorsementSource::Context], false);
+        let (agent, mut latches, _) = scene(dir.path(), false);
         let uvm = dir.path().join("reference-info-base64");
         std::fs::remove_file(&uvm).unwrap();
-        assert!(!latches.settle(agent.self_check().await));
+        assert!(latches.settle(agent.self_check().await));
         let open = |latches: &Latches| latches.0.each_ref().map(|one| one.latch.is_none());
         assert_eq!(open(&latches), [true, false, true, false]);
         assert!(latches.0[1].reason.starts_with("CR-SKR-0006: "));
         assert!(latches.0[1].reason.contains("reference-info-base64"));
         std::fs::write(&uvm, "bm90aGluZw==").unwrap();
-        assert!(!latches.settle(agent.self_check().await));
+        assert!(latches.settle(agent.self_check().await));
         assert_eq!(open(&latches), [true, true, true, false]);
         assert!(
             latches.0[3].reason.contains("CR-SNP-0060"),
