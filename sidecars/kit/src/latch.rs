@@ -192,9 +192,9 @@ mod tests {
             let readiness = readiness.clone();
             async move { readiness.wait(Duration::from_secs(3600)).await }
         });
-        second.fail("CR-FS-0001", "no such container");
+        second.fail("CR-TEST-0001", "no such container");
         let failed = Err(NotReady::Failed(Failure {
-            code: "CR-FS-0001".to_owned(),
+            code: "CR-TEST-0001".to_owned(),
             message: "failed: mount: no such container".to_owned(),
         }));
         assert_eq!(asked.await.unwrap(), failed);
