@@ -100,8 +100,8 @@ impl Readiness {
 /// One condition that `/ready` waits for.
 ///
 /// Only [`Latch::open`] satisfies it. A latch dropped on an error path keeps the process unready: readiness means that
-/// the key arrived, and a failed task must never be able to claim that. Whoever knows that the condition will never hold
-/// says so with [`Latch::fail`], so that nobody waits for it.
+/// the key arrived, and a failed task must never be able to claim that. Whoever knows that the condition will never
+/// hold says so with [`Latch::fail`], so that nobody waits for it.
 #[derive(Debug)]
 #[must_use = "an unopened latch keeps the process unready for good"]
 pub struct Latch {
