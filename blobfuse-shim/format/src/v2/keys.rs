@@ -8,10 +8,7 @@ use super::{Footer, Header};
 use crate::FormatError;
 
 /// Names a key without revealing it.
-///
-/// # Errors
-/// [`FormatError::Crypto`].
-pub fn key_id(dek: &Dek) -> Result<[u8; 16], FormatError> {
+pub(crate) fn key_id(dek: &Dek) -> Result<[u8; 16], FormatError> {
     let mut id = [0; 16];
     let prk = kdf::hkdf_extract_sha256(&[], dek.expose());
     kdf::hkdf_expand_sha256(&prk, &[b"crbf2/key-id"], &mut id)?;
@@ -19,21 +16,14 @@ pub fn key_id(dek: &Dek) -> Result<[u8; 16], FormatError> {
 }
 
 /// The keys of one file id, from the data encryption key and the header; wiped on drop.
-///
-/// For a file system, which keeps the salts of a file itself and seals on many threads. Whoever writes whole commits is
-/// safer with a [`Draft`](super::Draft), which never hands out a salt.
-pub struct FileKeys {
+pub(crate) struct FileKeys {
     pub(crate) extents: Zeroizing<[u8; 32]>,
     pub(crate) commit: Zeroizing<[u8; 32]>,
     name: Zeroizing<[u8; 32]>,
 }
 
 impl FileKeys {
-    /// Derives all keys of the file that a header names.
-    ///
-    /// # Errors
-    /// [`FormatError::Crypto`].
-    pub fn derive(dek: &Dek, header: &Header) -> Result<Self, FormatError> {
+    pub(crate) fn derive(dek: &Dek, header: &Header) -> Result<Self, FormatError> {
         let prk = kdf::hkdf_extract_sha256(&header.file_id, dek.expose());
         let header = header.encode();
         let derive = |label: &[u8]| {
@@ -48,10 +38,7 @@ impl FileKeys {
     }
 
     /// The cipher of one extent. A salt must be fresh each time an extent is sealed.
-    ///
-    /// # Errors
-    /// [`FormatError::Crypto`].
-    pub fn extent(&self, index: u64, salt: &[u8; 16]) -> Result<ExtentCipher, FormatError> {
+    pub(super) fn extent(&self, index: u64, salt: &[u8; 16]) -> Result<ExtentCipher, FormatError> {
         Ok(ExtentCipher(Aes256Gcm::new(
             &*self.extent_key(index, salt)?,
         )?))
@@ -69,7 +56,7 @@ impl FileKeys {
     }
 
     /// The MAC over the salts and the covered part of the footer.
-    pub fn commit_mac<'a>(
+    pub(super) fn commit_mac<'a>(
         &self,
         salts: impl IntoIterator<Item = &'a [u8; 16]>,
         footer: &Footer,
@@ -83,7 +70,7 @@ impl FileKeys {
     }
 
     /// The tag that binds a path, relative to the dataset's root.
-    pub fn name_tag(&self, path: &str) -> [u8; 16] {
+    pub(super) fn name_tag(&self, path: &str) -> [u8; 16] {
         let mac = mac::hmac_sha256(self.name.as_slice(), path.as_bytes());
         let mut tag = [0; 16];
         for (to, from) in tag.iter_mut().zip(mac) {
@@ -101,22 +88,24 @@ impl fmt::Debug for FileKeys {
 
 /// Seals and opens the segments of one extent.
 #[derive(Debug)]
-pub struct ExtentCipher(Aes256Gcm);
+pub(super) struct ExtentCipher(Aes256Gcm);
 
 impl ExtentCipher {
-    /// Seals a segment; `sealed` is [`TAG`](super::TAG) bytes longer than `clear`.
-    ///
-    /// # Errors
-    /// [`FormatError::Crypto`], for buffers of other lengths too.
-    pub fn seal(&self, segment: u64, clear: &[u8], sealed: &mut [u8]) -> Result<(), FormatError> {
+    pub(super) fn seal(
+        &self,
+        segment: u64,
+        clear: &[u8],
+        sealed: &mut [u8],
+    ) -> Result<(), FormatError> {
         Ok(self.0.seal_to(&nonce(segment), &[], clear, sealed)?)
     }
 
-    /// Opens a segment; `clear` is [`TAG`](super::TAG) bytes shorter than `sealed`.
-    ///
-    /// # Errors
-    /// [`FormatError::Crypto`]: the bytes are not what was sealed here, or buffers have other lengths.
-    pub fn open(&self, segment: u64, sealed: &[u8], clear: &mut [u8]) -> Result<(), FormatError> {
+    pub(super) fn open(
+        &self,
+        segment: u64,
+        sealed: &[u8],
+        clear: &mut [u8],
+    ) -> Result<(), FormatError> {
         Ok(self.0.open_to(&nonce(segment), &[], sealed, clear)?)
     }
 }

@@ -24,10 +24,11 @@ pub use draft::{Attributes, Committed, Draft};
 pub use extent::SealedExtent;
 pub use footer::{FOOTER, Footer};
 pub use header::{HEADER, Header};
-pub use keys::{ExtentCipher, FileKeys, key_id};
 pub use params::{Params, TAG};
 pub use view::View;
 pub use writer::Writer;
 
 #[cfg(test)]
 pub(crate) use draft::Salts;
+#[cfg(test)]
+pub(crate) use keys::{FileKeys, key_id};

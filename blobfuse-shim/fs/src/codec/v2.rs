@@ -2,12 +2,16 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use blob_format::manifest::Entry;
-use blob_format::v2::{FileKeys, TAG, key_id};
-use blob_format::{Attributes, FOOTER, Footer, FormatError, HEADER, Header, Params, View};
+use blob_format::{
+    Attributes, FOOTER, FileKeys, Footer, FormatError, HEADER, Header, Params, TAG, View, key_id,
+};
 use cleanroom_crypto::{Dek, random};
 
 use super::{Codec, Mark, Opened};
 use crate::FsError;
+
+/// Bytes of the footer behind the part that the commit MAC covers: the MAC and the end mark.
+const UNCOVERED: usize = 40;
 
 /// Format v2: segments under per-extent keys, bound to one commit by the footer.
 #[derive(Debug)]
@@ -90,7 +94,7 @@ impl Codec for V2 {
     fn stored(&self, index: u64, clear: Range<u64>) -> Range<u64> {
         let params = self.header.params;
         let start = HEADER as u64 + index * params.sealed_extent();
-        let sealed = |clear: u64| start + params.sealed_len(clear);
+        let sealed = |clear: u64| start + clear + TAG * clear.div_ceil(params.segment());
         let end = sealed(clear.end);
         // The header comes along with the first segment, so that its bytes are checked too.
         if index == 0 && clear.start == 0 {
@@ -104,16 +108,15 @@ impl Codec for V2 {
         let salt = random::bytes().map_err(FormatError::from)?;
         let cipher = self.keys.extent(index, &salt)?;
         let segment = usize::try_from(self.unit()).unwrap_or(usize::MAX);
-        let tags = TAG * clear.len().div_ceil(segment);
+        let tags = 16 * clear.len().div_ceil(segment);
         let header: &[u8] = if index == 0 { &self.bytes } else { &[] };
-        let mut out = vec![0; header.len() + clear.len() + tags];
-        let (front, body) = out
-            .split_at_mut_checked(header.len())
-            .ok_or(FormatError::Header)?;
-        front.copy_from_slice(header);
-        let parts = clear.chunks(segment).zip(body.chunks_mut(segment + TAG));
-        for (number, (clear, sealed)) in (0_u64..).zip(parts) {
-            cipher.seal(number, clear, sealed)?;
+        let mut out = Vec::with_capacity(header.len() + clear.len() + tags);
+        out.extend_from_slice(header);
+        for (number, clear) in (0_u64..).zip(clear.chunks(segment)) {
+            let start = out.len();
+            out.extend_from_slice(clear);
+            let tag = cipher.seal(number, out.get_mut(start..).unwrap_or_default())?;
+            out.extend_from_slice(&tag);
         }
         Ok((out, salt))
     }
@@ -123,7 +126,7 @@ impl Codec for V2 {
         index: u64,
         clear: Range<u64>,
         mark: &Mark,
-        stored: Vec<u8>,
+        mut stored: Vec<u8>,
     ) -> Result<Vec<u8>, FsError> {
         let at = |clear: u64| index * self.extent() + clear;
         let wrong = |clear: u64| FormatError::Content { offset: at(clear) };
@@ -131,10 +134,10 @@ impl Codec for V2 {
         if stored.len() as u64 != expected.end - expected.start {
             return Err(wrong(clear.start).into());
         }
-        let mut rest = stored.as_slice();
+        let mut rest = stored.as_mut_slice();
         if expected.start == 0 {
             let (header, body) = rest
-                .split_first_chunk::<HEADER>()
+                .split_first_chunk_mut::<HEADER>()
                 .ok_or(FormatError::Header)?;
             if *header != self.bytes {
                 return Err(FormatError::Header.into());
@@ -142,14 +145,16 @@ impl Codec for V2 {
             rest = body;
         }
         let cipher = self.keys.extent(index, mark)?;
-        let length = usize::try_from(clear.end - clear.start).map_err(|_| wrong(clear.start))?;
-        let mut out = vec![0; length];
-        let segment = usize::try_from(self.unit()).unwrap_or(usize::MAX);
+        let length = usize::try_from(clear.end - clear.start).unwrap_or(0);
+        let mut out = Vec::with_capacity(length);
+        let step = usize::try_from(self.unit() + TAG).unwrap_or(usize::MAX);
         let first = clear.start / self.unit();
-        let parts = rest.chunks(segment + TAG).zip(out.chunks_mut(segment));
-        for (number, (sealed, clear)) in (first..).zip(parts) {
-            let opened = cipher.open(number, sealed, clear);
-            opened.map_err(|_| wrong(number * self.unit()))?;
+        for (number, sealed) in (first..).zip(rest.chunks_mut(step)) {
+            let opened = cipher.open(number, sealed);
+            out.extend_from_slice(opened.map_err(|_| wrong(number * self.unit()))?);
+        }
+        if out.len() != length {
+            return Err(wrong(clear.start).into());
         }
         Ok(out)
     }
@@ -175,7 +180,9 @@ impl Codec for V2 {
             },
             mac: [0; 32],
         };
-        footer.mac = self.keys.commit_mac(marks, &footer);
+        let bytes = footer.encode();
+        let covered = bytes.get(..FOOTER - UNCOVERED).unwrap_or_default();
+        footer.mac = self.keys.commit_mac(marks.as_flattened(), covered);
         let mut trailer = Vec::with_capacity(marks.len() * 16 + FOOTER);
         trailer.extend_from_slice(marks.as_flattened());
         trailer.extend_from_slice(&footer.encode());
