@@ -19,7 +19,8 @@ impl FileSystem {
     ///
     /// # Errors
     /// [`FsError::CrossDevice`] for directories and very large files where the account cannot rename;
-    /// [`FsError::Exists`] if the new name is taken and must not be replaced.
+    /// [`FsError::Exists`] if the new name is taken and must not be replaced; [`FsError::Busy`] for a directory in which
+    /// files are open.
     pub async fn rename(
         &self,
         from: (u64, &str),
@@ -218,9 +219,12 @@ impl Inner {
         }
         let below = names::prefix(old);
         let is_open = |path: &String| path.starts_with(&below);
-        if lock(&self.files).keys().any(is_open) || lock(&self.hidden).keys().any(is_open) {
-            return Err(FsError::Busy);
-        }
+        let check = || {
+            let open = lock(&self.files).keys().any(is_open);
+            let busy = open || lock(&self.hidden).keys().any(is_open);
+            if busy { Err(FsError::Busy) } else { Ok(()) }
+        };
+        self.after_release(check).await?;
         self.directories.changed(&format!("{new}/x"));
         if !self.entries_of(new).await?.is_empty() {
             return Err(FsError::NotEmpty);
