@@ -148,7 +148,7 @@ fn files_belong_to_the_application_and_names_form_a_tree() {
 }
 
 #[test]
-fn appending_overwriting_the_end_and_replacing_work_and_the_rest_is_refused() {
+fn appending_overwriting_and_replacing_work_and_links_are_refused() {
     let (_, faulty) = store();
     let mount = Mount::new(faulty, 7, false);
     let path = mount.at("log");
@@ -168,8 +168,20 @@ fn appending_overwriting_the_end_and_replacing_work_and_the_rest_is_refused() {
     assert_eq!(fs::read(&path).unwrap(), b"new");
 
     let mut file = File::create(mount.at("big")).unwrap();
-    file.write_all(&pattern(9 << 20)).unwrap();
-    assert_eq!(errno(file.write_at(b"x", 10)), libc::ENOTSUP);
+    let mut data = pattern(9 << 20);
+    file.write_all(&data).unwrap();
+    for at in [10, (4 << 20) - 1, 6 << 20] {
+        file.write_at(b"xyz", at).unwrap();
+        let at = usize::try_from(at).unwrap();
+        data[at..at + 3].copy_from_slice(b"xyz");
+    }
+    assert!(
+        fs::read(mount.at("big")).unwrap() == data,
+        "before the commit"
+    );
+    file.sync_all().unwrap();
+    drop(file);
+    assert!(fs::read(mount.at("big")).unwrap() == data);
     assert_eq!(
         errno(std::os::unix::fs::symlink("a", mount.at("b"))),
         libc::ENOTSUP

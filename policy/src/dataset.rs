@@ -1,6 +1,7 @@
 use cleanroom_spec::{AccessPoint, EncryptionMode, Format, VaultKind};
 use serde_json::{Value, json};
 use sidecar_http::services::{self, Service};
+use url::Url;
 
 use crate::PolicyError;
 
@@ -62,6 +63,19 @@ impl<'a> Dataset<'a> {
             }),
             vault_kind: release.vault_kind,
         })
+    }
+
+    /// `https://host[:port]` of an endpoint of the request. A path would be refused where the endpoint is used.
+    pub(crate) fn origin(&self, pointer: &str) -> Result<String, PolicyError> {
+        let text = self.unwrap_text(pointer);
+        let url = Url::parse(&text).ok().filter(|url| url.path() == "/");
+        url.map(|url| url.origin().ascii_serialization())
+            .ok_or_else(|| PolicyError::Unsupported {
+                what: format!(
+                    "{text:?} as an endpoint, which is no origin (dataset {:?})",
+                    self.point.name
+                ),
+            })
     }
 
     pub(crate) fn unwrap_text(&self, pointer: &str) -> String {

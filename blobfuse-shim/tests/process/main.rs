@@ -12,6 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use emulators::upset::{Kind, Upset};
 use room::{APPLICATION, LAUNCHER, Room};
 use serde_json::json;
+use sidecar_http::Coded;
 
 const NONCE: &str = "00112233445566778899aabbccddeeff";
 
@@ -160,7 +161,7 @@ fn sigterm_brings_home_what_was_written_and_tells_when_it_cannot() {
 }
 
 #[test]
-fn a_refused_key_ends_the_process_with_the_code_of_the_one_who_refused() {
+fn a_refused_key_is_told_to_whoever_waits_with_the_code_of_the_one_who_refused() {
     let room = Room::new();
     room.refuse_keys();
     let mut shim = room.start(
@@ -168,7 +169,15 @@ fn a_refused_key_ends_the_process_with_the_code_of_the_one_who_refused() {
         10020,
         &["--encryption-mode", "CSE", "--format", "v2"],
     );
-    assert_eq!(shim.wait(), 1);
+    // Whenever it is asked, and not at anybody's deadline.
+    for _ in 0..2 {
+        let error = shim.never_ready();
+        assert_eq!(error.code(), "CR-SECRETS-0099", "{error}");
+        let text = error.to_string();
+        assert!(text.contains("failed: mount: "), "{text}");
+        assert!(text.contains("not granted"), "{text}");
+    }
+    assert_eq!(shim.terminate(), 1);
     assert_eq!(
         room.marker("input.volume.error")["reason"],
         "CR-SECRETS-0099"

@@ -80,12 +80,7 @@ impl Source {
             Self::Device(_) => {
                 let store = EndorsementStore::new(EndorsementConfig::standard()?, https.clone())?;
                 let endorsements = store.find(report, context).await?;
-                Ok(Evidence {
-                    endorsements_pem: endorsements.pem().to_owned(),
-                    endorsed_tcb: endorsements.tcbm(),
-                    uvm_endorsements: context.uvm_endorsements()?.to_vec(),
-                    report: report.clone(),
-                })
+                Ok(Evidence::of(report.clone(), &endorsements, context)?)
             }
             Self::Agent(agent) => {
                 let answer: Combined = ask(agent, "/attest/combined", runtime).await?;

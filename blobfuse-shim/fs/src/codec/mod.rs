@@ -1,0 +1,138 @@
+//! Where the clear bytes of a file lie in its blob: `header || extent[0] || … || extent[n-1] || trailer`, every extent
+//! of fixed clear size but the last, and sealed on its own.
+
+mod plain;
+mod v2;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use blob_format::manifest::Entry;
+use blob_format::{Attributes, Params, View};
+use cleanroom_crypto::Dek;
+
+use crate::{FsError, Mode};
+
+/// What a commit must know of one sealed extent beside its position: in format v2 its salt.
+pub(crate) type Mark = [u8; 16];
+
+/// The layout of one file.
+pub(crate) trait Codec: fmt::Debug + Send + Sync {
+    /// Clear bytes of a whole extent: the unit that is sealed and staged.
+    fn extent(&self) -> u64;
+
+    /// Clear bytes of the smallest part that can be opened alone; divides the extent.
+    fn unit(&self) -> u64;
+
+    /// Bytes of the blob before the first extent.
+    fn header(&self) -> &[u8];
+
+    /// Bytes of the blob that hold a part of an extent: `clear` counts from the start of the extent, in whole units or up
+    /// to the extent's end.
+    fn stored(&self, index: u64, clear: Range<u64>) -> Range<u64>;
+
+    /// Seals an extent; `clear` is all of it.
+    fn seal(&self, index: u64, clear: &[u8]) -> Result<(Vec<u8>, Mark), FsError>;
+
+    /// Opens what [`Codec::stored`] names; returns exactly its clear bytes.
+    fn open(
+        &self,
+        index: u64,
+        clear: Range<u64>,
+        mark: &Mark,
+        stored: Vec<u8>,
+    ) -> Result<Vec<u8>, FsError>;
+
+    /// What makes extents with these marks a file of `len` bytes, at a path: the blob's last bytes, and what a manifest
+    /// says of them. `None` if a manifest needs the content's digest.
+    fn trailer(
+        &self,
+        path: &str,
+        len: u64,
+        generation: u64,
+        marks: &[Mark],
+        attributes: Attributes,
+    ) -> Result<(Vec<u8>, Option<Entry>), FsError>;
+
+    /// Whether the content can only be read at the path it was written for.
+    fn is_bound(&self) -> bool {
+        false
+    }
+}
+
+/// Number of extents of `len` bytes.
+pub(crate) fn extents(codec: &dyn Codec, len: u64) -> u64 {
+    len.div_ceil(codec.extent())
+}
+
+/// Clear bytes of extent `index` in a file of `len` bytes.
+pub(crate) fn extent_len(codec: &dyn Codec, index: u64, len: u64) -> u64 {
+    len.saturating_sub(index.saturating_mul(codec.extent()))
+        .min(codec.extent())
+}
+
+/// What opening a blob shows.
+pub(crate) struct Opened {
+    pub(crate) codec: Arc<dyn Codec>,
+    pub(crate) len: u64,
+    pub(crate) generation: u64,
+    pub(crate) marks: Vec<Mark>,
+    pub(crate) attributes: Attributes,
+    pub(crate) entry: Option<Entry>,
+}
+
+/// How many bytes at the blob's end must be seen to open it.
+pub(crate) fn tail_len(mode: Mode, blob_len: u64) -> Result<u64, FsError> {
+    match mode {
+        Mode::Cpk => Ok(0),
+        Mode::CseV2(params) => Ok(View::tail_len(params, blob_len)?),
+    }
+}
+
+/// How many bytes at the end a tail that may be too short asks for.
+pub(crate) fn needed_tail(mode: Mode, blob_len: u64, tail: &[u8]) -> Result<u64, FsError> {
+    match mode {
+        Mode::Cpk => Ok(0),
+        Mode::CseV2(_) => Ok(View::needed_tail(blob_len, tail)?),
+    }
+}
+
+/// Opens a committed file from the end of its blob.
+pub(crate) fn open(
+    mode: Mode,
+    dek: &Dek,
+    path: &str,
+    blob_len: u64,
+    tail: &[u8],
+) -> Result<Opened, FsError> {
+    match mode {
+        Mode::Cpk => Ok(plain::open(blob_len)),
+        Mode::CseV2(_) => v2::open(dek, path, blob_len, tail),
+    }
+}
+
+/// The layout of a new file.
+pub(crate) fn create(mode: Mode, dek: &Dek) -> Result<Arc<dyn Codec>, FsError> {
+    Ok(match mode {
+        Mode::Cpk => Arc::new(plain::Plain),
+        // Sinks are not bound to a path: they could not be renamed.
+        Mode::CseV2(params) => Arc::new(v2::V2::create(dek, params)?),
+    })
+}
+
+/// Clear length of a blob from its length alone; 0 for a length that no file has, which opening then refuses.
+pub(crate) fn clear_len(mode: Mode, blob_len: u64) -> u64 {
+    match mode {
+        Mode::Cpk => blob_len,
+        Mode::CseV2(params) => Params::clear_len(params, blob_len).unwrap_or(0),
+    }
+}
+
+/// Clear bytes of a whole extent and of a unit of files that this mount makes.
+pub(crate) const fn sizes(mode: Mode) -> (u64, u64) {
+    match mode {
+        Mode::Cpk => (plain::EXTENT, plain::UNIT),
+        Mode::CseV2(params) => (params.extent(), params.segment()),
+    }
+}

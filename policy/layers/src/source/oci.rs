@@ -1,0 +1,280 @@
+//! The OCI image format: an index leads to a manifest, which leads to a configuration and layers.
+
+use std::fmt;
+use std::io::Read;
+
+use super::document::{
+    Config, Descriptor, Document, MOST_BYTES, Manifest, compression, malformed, same_name,
+};
+use super::{Image, ImageSource, Layer, Platform, Wanted};
+use crate::{Digest, ImageError};
+
+/// Indexes within indexes.
+const MOST_DEPTH: usize = 3;
+/// Images that an index may list.
+const MOST_IMAGES: usize = 1000;
+
+/// Content by digest, and the document where reading begins.
+pub trait Blobs: fmt::Debug + Sync {
+    /// An index or a manifest. Of a registry it is what the reference names, already compared with its digest.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read.
+    fn top(&self) -> Result<Vec<u8>, ImageError>;
+
+    /// A blob's bytes, not yet compared with the digest.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    fn blob(&self, digest: &Digest) -> Result<Box<dyn Read + Send + '_>, ImageError>;
+}
+
+/// Images in the OCI format.
+#[derive(Debug)]
+pub struct OciImages<B>(pub B);
+
+/// An image that an index lists.
+struct Candidate {
+    descriptor: Descriptor,
+    digest: Digest,
+}
+
+impl<B: Blobs> ImageSource for OciImages<B> {
+    fn image(&self, wanted: &Wanted) -> Result<Image, ImageError> {
+        let top = self.0.top()?;
+        let entries = match Document::parse(&top, None)? {
+            Document::Manifest(manifest) => {
+                return self.of_manifest(&top, &manifest, &wanted.platform, None);
+            }
+            Document::Index(entries) => named(entries, wanted)?,
+        };
+        let mut candidates = Vec::new();
+        let mut unknown = None;
+        self.collect(entries, 0, &mut candidates, &mut unknown)?;
+        if let (true, Some(media_type)) = (candidates.is_empty(), unknown) {
+            return Err(ImageError::MediaType {
+                what: "what the index lists".into(),
+                media_type,
+            });
+        }
+        self.choose(candidates, &wanted.platform)
+    }
+
+    fn open(&self, layer: &Layer) -> Result<Box<dyn Read + Send + '_>, ImageError> {
+        let digest = layer.blob.ok_or_else(|| ImageError::Missing {
+            what: format!("layer {}", layer.diff_id),
+        })?;
+        self.0.blob(&digest)
+    }
+}
+
+impl<B: Blobs> OciImages<B> {
+    /// Lists the images of an index and of those in it.
+    fn collect(
+        &self,
+        entries: Vec<Descriptor>,
+        depth: usize,
+        candidates: &mut Vec<Candidate>,
+        unknown: &mut Option<String>,
+    ) -> Result<(), ImageError> {
+        for descriptor in entries {
+            if descriptor.is_attestation() {
+                continue;
+            }
+            let digest = descriptor.digest()?;
+            if descriptor.is_manifest() {
+                if !candidates.iter().any(|known| known.digest == digest) {
+                    candidates.push(Candidate { descriptor, digest });
+                }
+            } else if descriptor.is_index() {
+                if depth >= MOST_DEPTH {
+                    return Err(malformed("an index", "indexes are nested too deeply"));
+                }
+                let bytes = self.document("an index", &descriptor)?;
+                if let Document::Index(entries) =
+                    Document::parse(&bytes, Some(&descriptor.media_type))?
+                {
+                    self.collect(entries, depth + 1, candidates, unknown)?;
+                }
+            } else {
+                unknown.get_or_insert(descriptor.media_type);
+            }
+            if candidates.len() > MOST_IMAGES {
+                return Err(malformed("an index", "it lists more than 1000 images"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The one candidate for a platform. Those of other platforms need not be there.
+    fn choose(&self, candidates: Vec<Candidate>, wanted: &Platform) -> Result<Image, ImageError> {
+        let mut present = Vec::new();
+        let mut fitting = Vec::new();
+        for candidate in candidates {
+            let image = match &candidate.descriptor.platform {
+                Some(platform) if !platform.serves(wanted) => {
+                    present.push(platform.to_string());
+                    continue;
+                }
+                listed => self.of_descriptor(&candidate.descriptor, wanted, listed.as_ref()),
+            };
+            match image {
+                Ok(image) => fitting.push((candidate, image)),
+                Err(ImageError::NoPlatform { present: own, .. }) => present.extend(own),
+                Err(error) => return Err(error),
+            }
+        }
+        if fitting.len() > 1 {
+            let name = |(candidate, image): &(Candidate, Image)| {
+                let name = candidate.descriptor.names().next();
+                format!(
+                    "{} ({})",
+                    name.unwrap_or(&candidate.descriptor.digest),
+                    image.platform
+                )
+            };
+            return Err(ImageError::Ambiguous {
+                present: fitting.iter().map(name).collect(),
+            });
+        }
+        let fitting = fitting.pop().map(|(_, image)| image);
+        fitting.ok_or_else(|| ImageError::NoPlatform {
+            wanted: wanted.to_string(),
+            present,
+        })
+    }
+
+    fn of_descriptor(
+        &self,
+        descriptor: &Descriptor,
+        wanted: &Platform,
+        listed: Option<&Platform>,
+    ) -> Result<Image, ImageError> {
+        let bytes = self.document("the manifest", descriptor)?;
+        match Document::parse(&bytes, Some(&descriptor.media_type))? {
+            Document::Manifest(manifest) => self.of_manifest(&bytes, &manifest, wanted, listed),
+            Document::Index(_) => Err(ImageError::Confused {
+                what: "the manifest".into(),
+            }),
+        }
+    }
+
+    fn of_manifest(
+        &self,
+        bytes: &[u8],
+        manifest: &Manifest,
+        wanted: &Platform,
+        listed: Option<&Platform>,
+    ) -> Result<Image, ImageError> {
+        manifest.check_config()?;
+        let config_bytes = self.document("the configuration", &manifest.config)?;
+        let config = Config::parse(&config_bytes)?;
+        if !config.platform.serves(wanted) {
+            return Err(match listed {
+                Some(listed) => ImageError::ForgedPlatform {
+                    listed: listed.to_string(),
+                    actual: config.platform.to_string(),
+                },
+                None => ImageError::NoPlatform {
+                    wanted: wanted.to_string(),
+                    present: vec![config.platform.to_string()],
+                },
+            });
+        }
+        config.check_layers(manifest.layers.len())?;
+        let layer = |(descriptor, diff_id): (&Descriptor, &Digest)| {
+            Ok(Layer {
+                diff_id: *diff_id,
+                blob: Some(descriptor.digest()?),
+                size: Some(descriptor.size),
+                compression: Some(compression(&descriptor.media_type)?),
+                member: None,
+            })
+        };
+        let layers = manifest.layers.iter().zip(&config.diff_ids).map(layer);
+        Ok(Image {
+            manifest: Some(Digest::of(bytes)),
+            config_digest: manifest.config.digest()?,
+            layers: layers.collect::<Result<_, ImageError>>()?,
+            config: config_bytes,
+            platform: config.platform,
+        })
+    }
+
+    /// Reads what a descriptor refers to and compares size and digest.
+    fn document(&self, what: &str, descriptor: &Descriptor) -> Result<Vec<u8>, ImageError> {
+        let expected = descriptor.digest()?;
+        let bytes = read_document(what, self.0.blob(&expected)?, descriptor.size)?;
+        let actual = Digest::of(&bytes);
+        if actual != expected {
+            return Err(ImageError::Digest {
+                what: what.into(),
+                expected,
+                actual,
+            });
+        }
+        if bytes.len() as u64 != descriptor.size {
+            return Err(ImageError::Size {
+                what: what.into(),
+                expected: descriptor.size,
+                actual: bytes.len() as u64,
+            });
+        }
+        Ok(bytes)
+    }
+}
+
+/// Reads a document, not more of it than is announced and acceptable.
+pub(super) fn read_document(
+    what: &str,
+    source: impl Read,
+    announced: u64,
+) -> Result<Vec<u8>, ImageError> {
+    if announced > MOST_BYTES {
+        return Err(ImageError::Size {
+            what: what.into(),
+            expected: MOST_BYTES,
+            actual: announced,
+        });
+    }
+    let mut bytes = Vec::new();
+    let read = source
+        .take(announced.saturating_add(1))
+        .read_to_end(&mut bytes);
+    read.map_err(|source| ImageError::Read {
+        path: what.into(),
+        source,
+    })?;
+    if bytes.len() as u64 > announced {
+        return Err(ImageError::Size {
+            what: what.into(),
+            expected: announced,
+            actual: bytes.len() as u64,
+        });
+    }
+    Ok(bytes)
+}
+
+/// The entries of the outermost index that have the wanted name or digest.
+fn named(entries: Vec<Descriptor>, wanted: &Wanted) -> Result<Vec<Descriptor>, ImageError> {
+    let Some(name) = &wanted.name else {
+        return Ok(entries);
+    };
+    let fits = |entry: &&Descriptor| {
+        entry.digest == *name || entry.names().any(|listed| same_name(listed, name))
+    };
+    let fitting: Vec<Descriptor> = entries.iter().filter(fits).cloned().collect();
+    if fitting.is_empty() {
+        let names = |entry: &Descriptor| match entry.names().next() {
+            Some(name) => name.to_owned(),
+            None => entry.digest.clone(),
+        };
+        return Err(ImageError::NoSuchImage {
+            wanted: name.clone(),
+            present: entries.iter().map(names).collect(),
+        });
+    }
+    Ok(fitting)
+}
