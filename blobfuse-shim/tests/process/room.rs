@@ -295,6 +295,12 @@ impl Shim {
         self.wait()
     }
 
+    /// Ends the process without a chance to do anything.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     pub(crate) fn wait(&mut self) -> i32 {
         self.child.wait().unwrap().code().unwrap()
     }
