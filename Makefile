@@ -1,6 +1,9 @@
 # make demo          the main job on embedded defaults; JSON=1 ends with one JSON line for scripts, COMPOSE=1 runs the room
 #                    as containers of docker-compose
 # make test          everything CI checks
+# make cvm           the attestation agent of confidential VMs, a workspace of its own: lint, tests against a software TPM,
+#                    and its image started in Docker
+# make image-cvm     its image, from a published binary, in .work/image-cvm
 # make images        the images of the room, from published binaries, in .work/images
 # make bench-skr     what a key release costs beyond MAA and the vault, and an idle skr-agent; last line one JSON object
 # make bench-compose image sizes, memory and start of the room as containers, with published binaries
@@ -11,11 +14,11 @@ export CARGO_TERM_COLOR ?= never
 # Where cargo leaves the binaries; the target is named in .cargo/config.toml.
 BIN = $(or $(CARGO_TARGET_DIR),target)/x86_64-unknown-linux-gnu/debug
 
-.PHONY: demo test setup build lint unit images bench-skr bench-compose
+.PHONY: demo test setup build lint unit cvm images image-cvm bench-skr bench-compose
 demo: build
 	@$(if $(COMPOSE),COMPOSE=1 tests/with-docker) tests/demo/run $(BIN) $(if $(JSON),--json)
 
-test: setup lint unit
+test: setup lint unit cvm
 
 setup:
 	@tests/setup
@@ -31,6 +34,24 @@ lint: setup
 unit: setup
 	cargo build --workspace --bins --locked --quiet
 	tests/with-docker cargo test --workspace --locked --quiet
+
+# Alone, it costs less than all binaries.
+$(BIN)/image: | setup
+	cargo build --locked --quiet -p image-builder --bins
+
+# Cargo reads the folder's own configuration only from inside it.
+CVM = $(or $(CARGO_TARGET_DIR),skr-agent/cvm/target)/x86_64-unknown-linux-gnu
+cvm: setup $(BIN)/image
+	cd skr-agent/cvm && cargo fmt --check
+	cd skr-agent/cvm && cargo clippy --all-targets --locked --quiet -- -D warnings
+	cd skr-agent/cvm && cargo test --locked --quiet
+	images/cvm/build $(BIN)/image $(CVM)/debug/cvm-attestation-agent .work/image-cvm-debug
+	tests/with-docker images/cvm/smoke $(BIN)/image .work/image-cvm-debug
+
+image-cvm: setup $(BIN)/image
+	cd skr-agent/cvm && cargo build --bins --locked --quiet --profile dist
+	images/cvm/build $(BIN)/image $(CVM)/dist/cvm-attestation-agent .work/image-cvm --gzip
+	tests/with-docker images/cvm/smoke $(BIN)/image .work/image-cvm
 
 # Published binaries, with link-time optimisation: some minutes.
 DIST = $(or $(CARGO_TARGET_DIR),target)/x86_64-unknown-linux-gnu/dist

@@ -26,7 +26,7 @@ pub(crate) async fn error(args: &Args, error: &anyhow::Error) {
 }
 
 /// The stable code of the first error in the chain that has one.
-fn code(error: &anyhow::Error) -> &str {
+pub(crate) fn code(error: &anyhow::Error) -> &str {
     let coded = error.chain().find_map(|cause| {
         let shim = cause.downcast_ref::<ShimError>().map(Coded::code);
         let fs = || cause.downcast_ref::<FsError>().map(Coded::code);

@@ -62,25 +62,27 @@ async fn run(args: Args, mounted: Mounted, process: Process) -> anyhow::Result<E
     let ready = Ready::default();
     let (ended, mut end) = oneshot::channel();
     let served = routes(&ready);
-    let boot = async {
-        boot(&args, &process, device, ended, &ready).await?;
-        marker::ready(&args).await;
-        latch.open();
-        anyhow::Ok(())
-    };
+    let stopping = process.stopping();
+    let boot = boot(&args, &process, device, ended, &ready);
     let serving = process.serve(served);
     tokio::pin!(serving);
     let outcome = tokio::select! {
-        outcome = &mut serving => outcome,
+        // A start that failed is the outcome, also where nobody is left to be served.
+        biased;
         error = async {
             match boot.await {
                 // Served until asked to stop; then `serving` drains and ends.
                 Ok(()) => {
+                    marker::ready(&args).await;
+                    latch.open();
                     let _ = (&mut end).await;
                     ShimError::Unmounted.into()
                 }
                 Err(error) => {
                     marker::error(&args, &error).await;
+                    latch.fail(marker::code(&error), &format!("{error:#}"));
+                    // Whoever waits for this dataset hears why, as long as the room lasts.
+                    stopping.cancelled().await;
                     error
                 }
             }
@@ -88,6 +90,7 @@ async fn run(args: Args, mounted: Mounted, process: Process) -> anyhow::Result<E
             process.stop();
             serving.await.and(Err(error))
         }
+        outcome = &mut serving => outcome,
     };
     // From here on nobody may call any more; what was written is brought home first.
     process.stop();

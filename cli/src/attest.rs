@@ -4,6 +4,7 @@ mod evidence_file;
 mod explain;
 pub(crate) mod files;
 mod release_policy;
+pub(crate) mod trust;
 mod verify;
 
 use std::process::ExitCode;

@@ -12,6 +12,7 @@ use clap::Args;
 use keyvault::VaultKind;
 
 use crate::CliError;
+use crate::attest::trust::TrustArgs;
 use crate::attest::{Output, show};
 use crate::credential::Access;
 pub(crate) use walk::Walk;
@@ -48,6 +49,8 @@ pub struct DoctorArgs {
     /// File with an access token for the vault, as a room's own identity has it; without it, whoever is logged in.
     #[arg(long, value_name = "FILE", requires = "vault")]
     access_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// How to show the steps.
     #[arg(long, value_enum, default_value_t)]
     output: Output,

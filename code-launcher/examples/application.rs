@@ -10,6 +10,7 @@ fn main() -> ExitCode {
         Some("copy") => copy().map(|()| 0),
         Some("exit") => Ok(args.next().and_then(|code| code.parse().ok()).unwrap_or(1)),
         Some("wait") => wait(),
+        Some("flood") => flood(args.next().and_then(|mib| mib.parse().ok()).unwrap_or(1)),
         _ => Ok(64),
     };
     match outcome {
@@ -43,4 +44,15 @@ fn wait() -> io::Result<u8> {
     loop {
         std::thread::park();
     }
+}
+
+/// Fills standard output and error with as many MiB each, without a single line end, and ends with 3.
+fn flood(mib: usize) -> io::Result<u8> {
+    let block = vec![b'x'; 1 << 20];
+    for _ in 0..mib {
+        io::stdout().write_all(&block)?;
+        io::stderr().write_all(&block)?;
+    }
+    io::stdout().flush()?;
+    Ok(3)
 }

@@ -1,6 +1,7 @@
 //! One run of the application, from consent to the last seal.
 
 mod ending;
+mod undelivered;
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -17,6 +18,8 @@ use tokio::net::unix::pipe;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
+use self::ending::Exported;
+use self::undelivered::Undelivered;
 use crate::lease::{self, Ended};
 use crate::outcome::Outcome;
 use crate::pull::pull;
@@ -38,6 +41,7 @@ pub(crate) async fn run(config: &Config, link: Link, process: &Process) -> Outco
         process,
         governance: GovernanceClient::new(process.client(&services::GOVERNANCE)),
         timeline: Timeline::begin(),
+        undelivered: Undelivered::new(&config.args.contract_id),
     };
     let enforced = link.enforces_limits();
     let mut runner = Runner::new(link);
@@ -49,11 +53,17 @@ pub(crate) async fn run(config: &Config, link: Link, process: &Process) -> Outco
     let outcome = match started {
         Ok(streams) => {
             let (code, committed, sealed) = room.finish(&mut runner, streams).await;
+            let exported = match room.export(&mut runner).await {
+                Exported::Complete => true,
+                // What the parties agree to is in the ledger that the events go to: 75 says that it was out of reach.
+                Exported::Unknown => !committed,
+                Exported::Lost => false,
+            };
             Outcome::Ended {
                 code,
                 sealed,
                 committed,
-                exported: room.export(&mut runner).await,
+                exported,
             }
         }
         Err(error) => {
@@ -91,6 +101,7 @@ struct Room<'a> {
     process: &'a Process,
     governance: GovernanceClient,
     timeline: Timeline,
+    undelivered: Undelivered,
 }
 
 type Streams = Vec<JoinHandle<()>>;
@@ -113,7 +124,12 @@ impl Room<'_> {
         let prepared = tokio::time::timeout(within, async {
             tokio::try_join!(self.datasets(), self.image())
         });
-        let ((), image) = prepared.await.map_err(|_| LaunchError::Deadline {
+        let prepared = tokio::select! {
+            prepared = prepared => prepared,
+            // Whoever has lost consent, or everybody who could give it, need not wait for the rest.
+            ended = self.lease() => return Err(LaunchError::Consent(ended.into())),
+        };
+        let ((), image) = prepared.map_err(|_| LaunchError::Deadline {
             seconds: within.as_secs(),
             missing: self.missing(),
         })??;
@@ -169,6 +185,14 @@ impl Room<'_> {
     async fn consent(&self) -> Result<(), LaunchError> {
         let consent = self.governance.consent(Scope::Execution).await;
         consent.map(|_| ()).map_err(LaunchError::Consent)
+    }
+
+    /// Until consent ends.
+    async fn lease(&self) -> Ended {
+        let args = &self.config.args;
+        let interval = Duration::from_secs(args.consent_interval);
+        let limit = Duration::from_secs(args.max_staleness);
+        lease::watch(&self.governance, interval, limit).await
     }
 
     async fn event(&self, message: &str) -> Result<(), GovernanceError> {
@@ -242,15 +266,7 @@ impl Room<'_> {
             "{} container terminated with exit code {code}",
             self.config.application.name
         );
-        let deadline = Duration::from_secs(self.config.args.exit_commit_deadline);
-        let committed = tokio::time::timeout(deadline, self.event_until_committed(&message))
-            .await
-            .is_ok();
-        if committed {
-            self.timeline.mark("exit_event_committed");
-        } else {
-            tracing::error!("the exit event was not committed");
-        }
+        let committed = self.exit_event(&message).await;
         if let Some(why) = why {
             self.note("refusal", &why).await;
         }
@@ -260,16 +276,13 @@ impl Room<'_> {
     /// Until the application ends, consent ends, or somebody asks to stop: the application's exit code, and what ended it
     /// if it was the parties.
     async fn hold(&self, runner: &mut Runner) -> (u8, Option<String>) {
-        let args = &self.config.args;
-        let interval = Duration::from_secs(args.consent_interval);
-        let limit = Duration::from_secs(args.max_staleness);
         let stopping = self.process.stopping();
         let ended = tokio::select! {
             code = runner.exited() => return (code, None),
-            ended = lease::watch(&self.governance, interval, limit) => ended,
+            ended = self.lease() => ended,
             () = stopping.cancelled() => {
                 tracing::info!("asked to stop; the application is stopped");
-                return (runner.stop(args.stop_grace()).await, None);
+                return (runner.stop(self.config.args.stop_grace()).await, None);
             }
         };
         let reason = match ended {
@@ -277,24 +290,12 @@ impl Room<'_> {
             Ended::Stale { limit } => {
                 format!("consent was not confirmed for {} s", limit.as_secs())
             }
+            Ended::Unconfirmable(error) => {
+                format!("consent cannot be confirmed any more: {}", chain(&error))
+            }
         };
         tracing::warn!(reason, "consent ended; the application is stopped");
         let code = runner.stop(Duration::ZERO).await;
         (code, Some(format!("execution stopped: {reason}")))
-    }
-
-    /// Repeats an event that the service may take later; the governance sidecar delivers it once.
-    async fn event_until_committed(&self, message: &str) {
-        let mut pauses = tokio::time::interval(Duration::from_secs(2));
-        pauses.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            pauses.tick().await;
-            match self.event(message).await {
-                Ok(()) => return,
-                Err(error) => {
-                    tracing::warn!(error = chain(&error), "the exit event is not committed")
-                }
-            }
-        }
     }
 }

@@ -1,10 +1,11 @@
-//! Consent while the application runs.
+//! Consent while the application is prepared, and while it runs.
 
 use std::time::Duration;
 
 use cleanroom_crypto::random;
 use governance_client::{Consent, GovernanceClient, GovernanceError, Scope};
 use nix::time::{ClockId, clock_gettime};
+use sidecar_http::CallError;
 
 /// How consent ended.
 #[derive(Debug)]
@@ -16,11 +17,25 @@ pub(crate) enum Ended {
         /// The limit.
         limit: Duration,
     },
+    /// The governance sidecar ended: nobody can confirm it any more.
+    Unconfirmable(GovernanceError),
 }
 
-/// Asks every `interval` and returns when consent is withdrawn, or when the last confirmation is older than `limit`. A
-/// confirmation is as old as its question. Time is the boot clock, which runs on while the machine sleeps and which nobody
-/// sets.
+impl From<Ended> for GovernanceError {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Withdrawn(error) | Ended::Unconfirmable(error) => error,
+            Ended::Stale { limit } => Self::Call(CallError::Deadline {
+                service: "governance".to_owned(),
+                seconds: limit.as_secs(),
+            }),
+        }
+    }
+}
+
+/// Asks every `interval` and returns when consent is withdrawn, when the last confirmation is older than `limit`, or
+/// when there is nobody left to ask. A confirmation is as old as its question. Time is the boot clock, which runs on
+/// while the machine sleeps and which nobody sets.
 pub(crate) async fn watch(
     governance: &GovernanceClient,
     interval: Duration,
@@ -51,6 +66,7 @@ async fn hold(
         match tokio::time::timeout(left, ask()).await {
             Ok(Ok(_)) => confirmed = asked,
             Ok(Err(error @ GovernanceError::Disabled { .. })) => return Ended::Withdrawn(error),
+            Ok(Err(error)) if error.is_final() => return Ended::Unconfirmable(error),
             Ok(Err(error)) => tracing::warn!(
                 error = sidecar_http::chain(&error),
                 "consent is not confirmed"
@@ -111,6 +127,15 @@ mod tests {
         assert!(age(began) >= limit);
         let hung = hold(std::future::pending, Duration::from_millis(5), limit);
         assert!(matches!(hung.await, Ended::Stale { .. }));
+    }
+
+    #[tokio::test]
+    async fn a_sidecar_that_ended_ends_the_lease_before_its_limit() {
+        let service = || "governance".to_owned();
+        let ask = async || Err(CallError::Gone { service: service() }.into());
+        let hour = Duration::from_secs(3600);
+        let ended = hold(ask, Duration::from_millis(5), hour).await;
+        assert!(matches!(ended, Ended::Unconfirmable(_)));
     }
 
     #[test]

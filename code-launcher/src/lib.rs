@@ -38,6 +38,8 @@ pub use outcome::{EXIT_EVENT, EXIT_SINK, EXIT_STOPPED, Outcome};
 const ROOT: &str = "rootfs";
 /// Folder of the application's output below the telemetry path.
 const APPLICATION_FOLDER: &str = "application";
+/// Folder of undelivered events below the application's, which exports of its output pass over.
+const AUDIT_FOLDER: &str = "audit";
 /// Folder of the sidecars' telemetry below the telemetry path.
 const INFRASTRUCTURE_FOLDER: &str = "infrastructure";
 /// This program, wherever its image has it.

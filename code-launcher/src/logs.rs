@@ -1,6 +1,6 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -11,26 +11,36 @@ use tokio::sync::Mutex;
 const LONGEST: usize = 16 << 10;
 
 /// Standard output and error of an application in the CRI log format: `<time> <stream> <F|P> <text>`.
+///
+/// Keeps at most `limit` bytes in each of two files: the newest, and `<path>.1` before it. Where older lines were
+/// dropped, the newest file begins with a line that says how many bytes they had.
 #[derive(Debug)]
 pub struct CriLog {
     path: PathBuf,
     file: File,
     written: u64,
+    /// Bytes of the file before.
+    before: u64,
+    /// Bytes that are in neither file any more.
+    dropped: u64,
     limit: u64,
 }
 
 impl CriLog {
-    /// Opens a log that keeps at most `limit` bytes in each of two files: the newest, and `<path>.1` before it.
+    /// Opens a log of at most twice `limit` bytes.
     ///
     /// # Errors
     /// The file cannot be opened.
     pub fn open(path: PathBuf, limit: u64) -> io::Result<Self> {
         let file = OpenOptions::new().append(true).create(true).open(&path)?;
         let written = file.metadata()?.len();
+        let before = std::fs::metadata(older(&path)).map_or(0, |before| before.len());
         Ok(Self {
             path,
             file,
             written,
+            before,
+            dropped: 0,
             limit,
         })
     }
@@ -43,19 +53,42 @@ impl CriLog {
         line.extend_from_slice(text);
         line.push(b'\n');
         if self.written + line.len() as u64 > self.limit && self.written > 0 {
-            let mut old = self.path.clone().into_os_string();
-            old.push(".1");
-            std::fs::rename(&self.path, old)?;
-            self.file = OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(&self.path)?;
-            self.written = 0;
+            self.turn(&time)?;
         }
-        self.file.write_all(&line)?;
+        self.append(&line)
+    }
+
+    /// Begins a new file; what was in the one before the last is dropped.
+    fn turn(&mut self, time: &str) -> io::Result<()> {
+        std::fs::rename(&self.path, older(&self.path))?;
+        self.file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&self.path)?;
+        self.dropped += std::mem::replace(&mut self.before, self.written);
+        self.written = 0;
+        if self.dropped > 0 {
+            let note = format!(
+                "{time} stderr F [code-launcher: {} bytes of older lines were dropped; two files of {} bytes are kept]\n",
+                self.dropped, self.limit
+            );
+            self.append(note.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        self.file.write_all(line)?;
         self.written += line.len() as u64;
         Ok(())
     }
+}
+
+/// The file before the newest.
+fn older(path: &Path) -> PathBuf {
+    let mut old = path.to_owned().into_os_string();
+    old.push(".1");
+    old.into()
 }
 
 /// Copies one stream of the application until it ends. A log that takes no more does not stop the application: the rest of
@@ -134,12 +167,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flood_stays_within_two_files() {
+    async fn a_flood_stays_within_two_files_and_the_newest_says_what_is_missing() {
         let input = b"a line of some length\n".repeat(1000);
         let (folder, text) = logged(&input, 4096).await;
         assert!(text.len() <= 4096);
-        let old = std::fs::metadata(folder.path().join("app.log.1")).unwrap();
+        let old = std::fs::read_to_string(folder.path().join("app.log.1")).unwrap();
         assert!(old.len() <= 4096);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+        // Every line has as many bytes as the last, and none is neither kept nor counted.
+        let note = text.lines().next().unwrap();
+        let (_, rest) = note.split_once(" stderr F [code-launcher: ").unwrap();
+        let dropped: usize = rest.split_once(' ').unwrap().0.parse().unwrap();
+        assert!(dropped > 0);
+        let kept = |text: &str| text.lines().filter(|line| line.ends_with("length")).count();
+        let length = text.lines().last().unwrap().len() + 1;
+        let noted = dropped % length;
+        let lines = (dropped - noted) / length;
+        assert!(lines + kept(&text) + kept(&old) >= 1000, "{note}");
+    }
+
+    #[tokio::test]
+    async fn a_log_that_fits_in_two_files_says_nothing_of_its_own() {
+        let input = b"a line of some length\n".repeat(100);
+        let (folder, text) = logged(&input, 4096).await;
+        let old = std::fs::read_to_string(folder.path().join("app.log.1")).unwrap();
+        assert_eq!(old.lines().count() + text.lines().count(), 100);
+        assert!(!text.contains("code-launcher"));
     }
 }

@@ -67,8 +67,9 @@ async fn a_job_runs_under_consent_and_ends_with_everything_sealed_and_stopped() 
         at("stop governance"),
     ];
     assert!(order.is_sorted(), "{journal:#?}");
+    // Before the pull, before the start, and now and then between them.
     let asked = journal.iter().take(at(&format!("event : {START}")));
-    assert_eq!(asked.filter(|seen| *seen == "consent execution").count(), 2);
+    assert!(asked.filter(|seen| *seen == "consent execution").count() >= 2);
     let stopped = journal
         .iter()
         .filter(|seen| seen.starts_with("stop "))
@@ -189,6 +190,99 @@ async fn an_exit_event_without_commit_has_an_exit_code_of_its_own() {
     let ended = room.run(&["copy"], &["--exit-commit-deadline", "1"]).await;
     assert_eq!(ended.code, Some(75), "{}", ended.stderr);
     assert!(room.stored("output", "output.txt").is_some());
+    // The event is in the telemetry sink, beside the telemetry that the parties agreed to.
+    let undelivered = room.undelivered();
+    assert_eq!(undelivered.len(), 1, "{undelivered:?}");
+    assert_eq!(undelivered[0]["message"], end(0));
+    assert_eq!(undelivered[0]["code"], "CR-GOV-0009");
+    let sink = "infrastructure-telemetry";
+    assert!(room.stored(sink, "identity.traces.jsonl").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_governance_sidecar_that_ended_ends_the_room_with_75_and_its_events_in_the_telemetry_sink()
+ {
+    let room = Room::new().await;
+    // Waiting for the commit, or for consent to go stale, would outlast the test's patience.
+    let launcher = room.start(&["wait"], &["--max-staleness", "3600"]);
+    room.started().await;
+    room.peers.end_governance();
+    let ended = finish(launcher).await;
+    assert_eq!(ended.code, Some(75), "{}", ended.stderr);
+    assert!(room.peers.when("seal output").is_some());
+    assert_eq!(room.peers.events(""), [START]);
+    let undelivered = room.undelivered();
+    let exit: Vec<_> = undelivered.iter().filter(|e| e["scope"] == "").collect();
+    assert_eq!(exit.len(), 1, "{undelivered:?}");
+    assert_eq!(exit[0]["message"], end(137));
+    assert_eq!(exit[0]["contract_id"], "c1");
+    assert_eq!(exit[0]["code"], "CR-HTTP-0016");
+    let told = |scope: &str, words: &str| {
+        undelivered.iter().any(|event| {
+            event["scope"] == scope && event["message"].as_str().unwrap().contains(words)
+        })
+    };
+    assert!(told("dataset", "output sealed"), "{undelivered:?}");
+    assert!(told("refusal", "cannot be confirmed any more"));
+    // Nobody can say that the parties agree: neither logs nor telemetry leave.
+    assert!(told("refusal", "consent to logging is unknown"));
+    assert!(told("refusal", "consent to telemetry is unknown"));
+    assert_eq!(room.stored("application-telemetry", "demo-app.log"), None);
+    let telemetry = room.stored("infrastructure-telemetry", "identity.traces.jsonl");
+    assert_eq!(telemetry, None);
+    assert!(room.peers.when("stop identity").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dataset_that_failed_for_good_ends_the_room_with_its_shims_own_reason() {
+    let room = Room::new().await;
+    room.peers.fail_shim("input");
+    let ended = room.run(&["copy"], &[]).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("CR-BLOB-0004"), "{}", ended.stderr);
+    let reason = "failed: mount: no such container";
+    assert!(ended.stderr.contains(reason), "{}", ended.stderr);
+    assert!(room.peers.events("").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_governance_sidecar_that_ends_before_the_start_ends_the_wait_for_everybody_else() {
+    let room = Room::new().await;
+    room.peers.let_shim_wait("input");
+    let launcher = room.start(&["copy"], &[]);
+    room.peers.until_asked("consent execution").await;
+    room.peers.end_governance();
+    let ended = finish(launcher).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("CR-HTTP-0016"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("CR-LAUNCH-0004"), "{}", ended.stderr);
+    assert_eq!(room.stored("output", "output.txt"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_output_is_cut_at_its_cap_in_bounded_memory_and_the_exit_code_is_kept() {
+    const MIB: u64 = 1 << 20;
+    let room = Room::new().await;
+    // 128 MiB in two lines without an end; keeping either of them would not fit.
+    let launcher = room.start_within(64 * MIB, &["flood", "64"], &[]);
+    let ended = finish(launcher).await;
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    assert_eq!(room.peers.events(""), [START.to_owned(), end(3)]);
+    let [new, old] = ["demo-app.log", "demo-app.log.1"].map(|name| {
+        let log = room.stored("application-telemetry", name).unwrap();
+        assert!(log.len() as u64 <= 16 * MIB, "{name}: {}", log.len());
+        log
+    });
+    assert!(old.len() as u64 > 15 * MIB);
+    let note = String::from_utf8_lossy(&new[..200]).into_owned();
+    let (_, rest) = note
+        .split_once(" stderr F [code-launcher: ")
+        .unwrap_or_else(|| panic!("{note}"));
+    let dropped: u64 = rest.split_once(' ').unwrap().0.parse().unwrap();
+    assert!(
+        dropped + (new.len() + old.len()) as u64 > 128 * MIB,
+        "{note}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -79,12 +79,7 @@ pub fn build(
         &["telemetrymounts"],
     )?);
     containers.push(group.governance()?);
-    let skr_image = if deployment.insecure_virtual {
-        "skr-agent-virtual"
-    } else {
-        "skr-agent"
-    };
-    containers.push(group.sidecar(&services::SKR_AGENT, skr_image, &[], &[])?);
+    containers.push(group.skr_agent()?);
     containers.push(group.secrets()?);
     let built = ContainerGroup {
         contract_id: deployment.contract_id.clone(),
@@ -222,6 +217,31 @@ impl Builder<'_> {
         }
         container.capabilities = capabilities(&["CHOWN", "DAC_OVERRIDE", "FOWNER"]);
         container.probe = None;
+        Ok(container)
+    }
+
+    fn skr_agent(&self) -> Result<Container, PolicyError> {
+        let image = if self.deployment.insecure_virtual {
+            "skr-agent-virtual"
+        } else {
+            "skr-agent"
+        };
+        // Evidence and access tokens go where the contract has keys released, and nowhere else.
+        let (mut vaults, mut authorities) = (BTreeSet::new(), BTreeSet::new());
+        for dataset in self.datasets {
+            let vault = dataset.origin("/kek/akvEndpoint")?;
+            vaults.insert(format!("{}={vault}", dataset.vault_kind.as_str()));
+            authorities.insert(dataset.origin("/kek/maaEndpoint")?);
+        }
+        let vaults = vaults.iter().flat_map(|vault| ["--allow-vault", vault]);
+        let authorities = authorities.iter().flat_map(|maa| ["--allow-maa", maa]);
+        let args: Vec<&str> = vaults.chain(authorities).collect();
+        let mut container = self.sidecar(&services::SKR_AGENT, image, &args, &[])?;
+        // The device node is root's in a utility VM: root opens it, and the process becomes its own user before it reads
+        // anything.
+        container.user = 0;
+        container.group = 0;
+        container.capabilities = capabilities(&["SETGID", "SETPCAP", "SETUID"]);
         Ok(container)
     }
 

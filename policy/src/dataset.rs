@@ -1,6 +1,7 @@
 use cleanroom_spec::{AccessPoint, EncryptionMode, Format, VaultKind};
 use serde_json::{Value, json};
 use sidecar_http::services::{self, Service};
+use url::{Position, Url};
 
 use crate::PolicyError;
 
@@ -62,6 +63,20 @@ impl<'a> Dataset<'a> {
             }),
             vault_kind: release.vault_kind,
         })
+    }
+
+    /// `https://host[:port]` of an endpoint of the request. More than that would be refused where the endpoint is used.
+    pub(crate) fn origin(&self, pointer: &str) -> Result<String, PolicyError> {
+        let text = self.unwrap_text(pointer);
+        let url = Url::parse(&text).ok();
+        url.filter(|url| &url[Position::BeforePath..] == "/")
+            .map(|url| url.origin().ascii_serialization())
+            .ok_or_else(|| PolicyError::Unsupported {
+                what: format!(
+                    "the endpoint {text:?} with a path (dataset {:?})",
+                    self.point.name
+                ),
+            })
     }
 
     pub(crate) fn unwrap_text(&self, pointer: &str) -> String {

@@ -173,7 +173,13 @@ fn the_commands_of_the_group_are_exactly_these() {
                  --service-cert {certificate}"
             ),
         ),
-        ("skr-agent", 10084, "/skr-agent".to_owned()),
+        (
+            "skr-agent",
+            0,
+            "/skr-agent --allow-vault KeyVault=https://fabkv.vault.azure.net \
+             --allow-maa https://sharedneu.neu.attest.azure.net"
+                .to_owned(),
+        ),
         ("secrets", 10093, "/secrets --grants …".to_owned()),
     ];
     assert_eq!(commands, expected);

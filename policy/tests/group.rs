@@ -87,6 +87,7 @@ fn production_has_no_virtual_attester_no_extra_trust_and_no_root_but_where_it_mu
         }
         let root = [
             "init",
+            "skr-agent",
             "code-launcher",
             "fabrikam-input-blobfuse",
             "fabrikam-output-blobfuse",
@@ -173,6 +174,66 @@ fn a_grant_names_one_user_and_exactly_what_its_shim_asks() {
         "https://sharedneu.neu.attest.azure.net"
     );
     assert_eq!(grants[0]["kekVaultKind"], "KeyVault");
+}
+
+#[test]
+fn the_agent_starts_as_root_for_its_device_and_has_what_it_takes_to_stop_being_root() {
+    let group = build(&spec(), &deployment(), &images()).unwrap();
+    let agent = group.containers.iter().find(|one| one.name == "skr-agent");
+    let agent = agent.unwrap();
+    let capabilities: Vec<&str> = agent.capabilities.iter().map(String::as_str).collect();
+    assert_eq!(capabilities, ["SETGID", "SETPCAP", "SETUID"]);
+    assert_eq!((agent.user, agent.group), (0, 0));
+    assert!(agent.devices.is_empty(), "the guest agent adds the device");
+}
+
+#[test]
+fn evidence_and_tokens_go_where_the_contract_has_keys_released_and_nowhere_else() {
+    let command = |spec: &Specification| {
+        let group = build(spec, &deployment(), &images()).unwrap();
+        let mut all = group.containers.into_iter();
+        all.find(|one| one.name == "skr-agent").unwrap().command
+    };
+    // Two datasets with keys in one vault under one authority.
+    assert_eq!(
+        command(&spec()),
+        [
+            "/skr-agent",
+            "--allow-vault",
+            "KeyVault=https://fabkv.vault.azure.net",
+            "--allow-maa",
+            "https://sharedneu.neu.attest.azure.net",
+        ]
+    );
+    let mut two = spec();
+    let secrets = &mut two.datasources[0].protection.encryption_secrets;
+    let kek = &mut secrets.as_mut().unwrap().kek.secret.backing_resource;
+    kek.provider.url = "https://fabrikam.managedhsm.azure.net:8443/".to_owned();
+    kek.provider.configuration =
+        r#"{"authority":"https://other.attest.azure.net","vaultKind":"ManagedHsm"}"#.to_owned();
+    assert_eq!(
+        command(&two)[1..],
+        [
+            "--allow-vault",
+            "KeyVault=https://fabkv.vault.azure.net",
+            "--allow-vault",
+            "ManagedHsm=https://fabrikam.managedhsm.azure.net:8443",
+            "--allow-maa",
+            "https://other.attest.azure.net",
+            "--allow-maa",
+            "https://sharedneu.neu.attest.azure.net",
+        ]
+    );
+    let secrets = &mut two.datasources[0].protection.encryption_secrets;
+    let kek = &mut secrets.as_mut().unwrap().kek.secret.backing_resource;
+    kek.provider.configuration =
+        r#"{"authority":"https://maa.example/attest","vaultKind":"KeyVault"}"#.to_owned();
+    let error = build(&two, &deployment(), &images()).unwrap_err();
+    assert_eq!(error.code(), "CR-POLICY-0002", "{error}");
+    assert!(
+        error.to_string().contains("https://maa.example/attest"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use attestation::{
     AttestError, Attester, ContextPlace, EndorsementStore, Evidence, MaaClient, MaaToken, Report,
-    RuntimeData, SecurityContext, TokenCache, Verified,
+    RuntimeData, SecurityContext, TokenCache, Verified, Verifier,
 };
 use cleanroom_crypto::digest::sha256;
 use futures::FutureExt;
@@ -71,8 +71,9 @@ pub(crate) struct Released {
 
 /// Everything skr-agent can do, over one [`Attester`].
 pub struct Agent<A> {
-    attester: A,
-    config: Config,
+    pub(crate) attester: A,
+    pub(crate) verifier: Verifier,
+    pub(crate) config: Config,
     key_directory: Option<Arc<KeyDirectory>>,
     maa: MaaClient,
     tokens: TokenCache,
@@ -108,10 +109,11 @@ impl<A> std::fmt::Debug for Agent<A> {
 }
 
 impl<A: Attester> Agent<A> {
-    /// An agent that speaks over `https` and believes vault signatures that chain to `trust`. Released keys are dropped
-    /// when `stopping` is cancelled.
+    /// An agent that gives out what `verifier` accepts of `attester`, speaks over `https` and believes vault signatures
+    /// that chain to `trust`. Released keys are dropped when `stopping` is cancelled.
     pub fn new(
         attester: A,
+        verifier: Verifier,
         https: HttpsClient,
         trust: Trust,
         config: Config,
@@ -126,6 +128,7 @@ impl<A: Attester> Agent<A> {
         }
         Self {
             attester,
+            verifier,
             key_directory: config.key_directory.clone().map(Arc::new),
             config,
             maa,
@@ -150,29 +153,23 @@ impl<A: Attester> Agent<A> {
         SecurityContext::find(&self.config.context).await
     }
 
-    pub(crate) async fn endorsements(
-        &self,
-        report: &Report,
-        context: &SecurityContext,
-    ) -> Result<(), SkrError> {
-        self.config.endorsements.find(report, context).await?;
-        Ok(())
-    }
-
-    /// Evidence bound to `runtime`.
+    /// Evidence bound to `runtime`, as whoever relies on it would accept it.
     ///
     /// # Errors
-    /// No report, or one that does not fit.
+    /// No report, or evidence that does not verify.
     #[tracing::instrument(name = "evidence.collect", skip_all)]
-    pub async fn evidence(&self, runtime: &RuntimeData) -> Result<Evidence, AttestError> {
+    pub async fn evidence(&self, runtime: &RuntimeData) -> Result<Verified<Evidence>, AttestError> {
         let context = self.context().await;
-        let store = &self.config.endorsements;
-        Evidence::collect(&self.attester, &context, store, runtime).await
+        let (store, verifier) = (&self.config.endorsements, &self.verifier);
+        Evidence::collect(&self.attester, &context, store, verifier, runtime).await
     }
 
+    /// A report bound to `runtime`, verified as far as something vouches for it.
     pub(crate) async fn report(&self, runtime: &RuntimeData) -> Result<Report, SkrError> {
-        let report = self.attester.report(runtime.report_data()).await?;
-        report.refuse_open_guests().map_err(AttestError::from)?;
+        let context = self.context().await;
+        let (store, verifier) = (&self.config.endorsements, &self.verifier);
+        let report =
+            Evidence::report_alone(&self.attester, &context, store, verifier, runtime).await?;
         Ok(report)
     }
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use attestation::AttestError;
+use attestation::{AttestError, Check};
 use axum::Json;
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
@@ -25,6 +25,9 @@ pub(crate) struct Failure {
     code: String,
     upstream_status: Option<u16>,
     retryable: bool,
+    /// Where the group's own evidence does not verify: what failed, as `cleanroom attest verify` shows it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    checks: Vec<Check>,
     #[serde(skip)]
     wait: Duration,
 }
@@ -57,6 +60,7 @@ impl Failure {
             code,
             upstream_status: upstream_status(error).map(|status| status.as_u16()),
             retryable: retryable(error),
+            checks: failed_checks(error),
             wait: asked_wait(error).unwrap_or(WAIT),
         }
     }
@@ -96,6 +100,17 @@ pub(crate) fn upstream_status(error: &SkrError) -> Option<StatusCode> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+/// The checks of the verifier that the group's own evidence fails.
+fn failed_checks(error: &SkrError) -> Vec<Check> {
+    match error {
+        SkrError::Attest(error) => match error.cause() {
+            AttestError::Unverified { failed } => failed.clone(),
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
     }
 }
 

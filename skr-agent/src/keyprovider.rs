@@ -180,7 +180,7 @@ async fn get_attestation_data<A: Attester>(
         .evidence(&runtime)
         .await
         .map_err(|error| refuse(error.into()))?;
-    let answer = CombinedAnswer::from(evidence);
+    let answer = CombinedAnswer::of(&evidence);
     Ok(AttestationDataOutput {
         endorsed_tcb: answer.endorsed_tcb,
         certs: answer.endorsements,

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use attestation::{
     AttestError, Attester, CertCache, ContextPlace, ContextVariables, EndorsementConfig,
-    EndorsementStore,
+    EndorsementStore, Verifier,
 };
 use clap::Args as ClapArgs;
 use sidecar_http::{ApiVersion, HttpsClient, services};
@@ -108,14 +108,15 @@ impl Args {
     }
 }
 
-/// Serves until the process stops. `/ready` opens once the device, the security context, the processor's
-/// certificates and the verification of all of them are good.
+/// Serves until the process stops. `/ready` opens once the device, the security context, the processor's certificates and
+/// the verification of all of them by `verifier` are good.
 ///
 /// # Errors
 /// The trusted roots are unusable, or the socket cannot be bound.
 pub async fn run<A: Attester>(
     args: Args,
     attester: A,
+    verifier: Verifier,
     process: Process,
 ) -> anyhow::Result<ExitCode> {
     let trust = process.common().trust()?;
@@ -124,6 +125,7 @@ pub async fn run<A: Attester>(
     let config = args.config(&process, &https)?;
     let agent = Arc::new(Agent::new(
         attester,
+        verifier,
         https,
         trust,
         config,

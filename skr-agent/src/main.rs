@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use attestation::SnpDevice;
+use attestation::{SnpDevice, Verifier};
 use clap::Parser;
 use nix::unistd::geteuid;
 use sidecar_http::services;
@@ -34,7 +34,12 @@ fn main() -> ExitCode {
         return refuse(EXIT_FAILED, &error);
     }
     let privileges = Privileges::none().snp_ioctls();
-    run_process(services::SKR_AGENT, cli.common, privileges, |process| {
-        skr_agent::run(cli.args, device, process)
-    })
+    run_process(
+        services::SKR_AGENT,
+        cli.common,
+        privileges,
+        |process| async move {
+            skr_agent::run(cli.args, device, Verifier::production()?, process).await
+        },
+    )
 }

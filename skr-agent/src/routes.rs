@@ -68,7 +68,7 @@ async fn combined<A: Attester>(State(agent): Shared<A>, peer: Peer, body: Body) 
     answer(peer, async {
         let runtime = read::<AttestRequest>(&whole(body)?)?.runtime()?;
         let evidence = agent.evidence(&runtime).await.map_err(SkrError::from)?;
-        Ok(CombinedAnswer::from(evidence))
+        Ok(CombinedAnswer::of(&evidence))
     })
     .await
 }

@@ -1,4 +1,4 @@
-use attestation::{Evidence, RuntimeData, parse_endpoint};
+use attestation::{Evidence, RuntimeData, Verified, parse_endpoint};
 use base64::Engine;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::general_purpose::STANDARD as PADDED;
@@ -166,13 +166,14 @@ pub(crate) struct CombinedAnswer {
     pub(crate) uvm_endorsements: String,
 }
 
-impl From<Evidence> for CombinedAnswer {
-    fn from(evidence: Evidence) -> Self {
+impl CombinedAnswer {
+    /// Nothing but evidence that verifies is given out.
+    pub(crate) fn of(evidence: &Verified<Evidence>) -> Self {
         Self {
             endorsements: PADDED.encode(&evidence.endorsements_pem),
             evidence: PADDED.encode(evidence.report.as_bytes()),
             uvm_endorsements: PADDED.encode(&evidence.uvm_endorsements),
-            endorsed_tcb: evidence.endorsed_tcb,
+            endorsed_tcb: evidence.endorsed_tcb.clone(),
         }
     }
 }

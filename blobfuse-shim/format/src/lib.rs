@@ -1,31 +1,41 @@
-//! Encrypted file layouts: bytes in, bytes out; no IO.
+//! Encrypted file layouts: bytes in, bytes out; no IO, no time, no threads.
 //!
-//! Format v2 keeps a file as fixed-size extents of AES-256-GCM segments under per-extent keys, and binds all of them to
-//! one commit by a MAC in the footer:
+//! A dataset's layout is a [`Format`], which only the contract can name. Each layout is a module with the same three parts:
 //!
-//! ```text
-//! blob := header(32) || extent[0] || … || extent[n-1] || salts(16·n) || footer(144)
-//! ```
+//! | | [`v2`]: ours, the default | [`v1`]: upstream's | [`azure`]: the stock SDKs' |
+//! |---|---|---|---|
+//! | sizes, clear ↔ sealed | [`Params`] | [`v1::BlockSize`] | [`azure::RegionSize`] |
+//! | one version, opened | [`View`] | [`v1::FileV1`] | [`azure::FileAzure`] |
+//! | writing | [`v2::Draft`], or [`Writer`] front to back | [`v1::BlockCipher`] | [`azure::Draft`] |
+//! | what makes it a version | [`v2::Draft::commit`]: the last bytes | [`v1::BlockSize::trailer`]: the last 8 bytes | [`azure::Draft::finish`]: metadata |
+//! | sealed as one | extent, 4 MiB | block, 4 or 16 MiB | region, 4 MiB |
+//! | opened as one | segment, 64 KiB | block | region |
 //!
-//! A storage service can therefore neither change, reorder, cut, extend nor mix what it holds without the reader
-//! noticing; what it can do is give back an older commit whole, which the [`manifest`] makes visible.
+//! Reading is the same in all of them: [`Dataset::open`] opens a blob as the contract says, [`Reader::plan`] says which bytes of the blob hold a clear range,
+//! the caller fetches them, [`Reader::open`] checks them and decrypts them into the caller's buffer. Nothing is released
+//! that was not authenticated.
+//!
+//! What storage can do without being noticed differs: nothing within a file of v2, much within one of v1. A whole older
+//! version is noticed by the dataset's [`manifest`], whose keyed head the contract pins. `docs/format-v2.md` has the bytes
+//! and the table.
 
 #![forbid(unsafe_code)]
 
+pub mod azure;
+mod bytes;
+mod contract;
+mod dataset;
 mod error;
-mod frame;
-mod keys;
 pub mod manifest;
-mod params;
 mod reader;
-mod writer;
+pub mod v1;
+pub mod v2;
 
+pub use contract::Format;
+pub use dataset::{Admission, Blob, Dataset, Opened};
 pub use error::FormatError;
-pub use frame::{FOOTER, Footer, HEADER, Header};
-pub use keys::{ExtentCipher, FileKeys, key_id};
-pub use params::{Params, TAG};
-pub use reader::{Plan, View};
-pub use writer::{Attributes, Committed, Writer};
+pub use reader::{Plan, Reader};
+pub use v2::{Attributes, Committed, FOOTER, Footer, HEADER, Header, Params, View, Writer};
 
 #[cfg(test)]
 mod tests;

@@ -65,6 +65,63 @@ impl Directories {
         Ok(snapshot)
     }
 
+    /// Every listing may be wrong now.
+    pub(crate) fn forget(&self) {
+        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        cells.clear();
+    }
+
+    /// The listing of a directory that is remembered, if nobody is renewing it.
+    pub(crate) fn known(&self, directory: &str) -> Option<Arc<Snapshot>> {
+        let cell = {
+            let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+            cells.get(directory).cloned()
+        }?;
+        let kept = cell.try_lock().ok()?;
+        kept.as_ref().map(|(_, snapshot)| Arc::clone(snapshot))
+    }
+
+    /// A file was committed: its directory's listing learns it. Listings of directories above stay true, unless one
+    /// has just come into being.
+    pub(crate) fn committed(&self, path: &str, info: &BlobInfo) {
+        let listed = Listed {
+            kind: Kind::File,
+            info: Some(info.clone()),
+        };
+        self.update(path, |name, snapshot| {
+            snapshot.insert(name.to_owned(), listed);
+        });
+    }
+
+    /// A file is gone.
+    pub(crate) fn removed(&self, path: &str) {
+        self.update(path, |name, snapshot| {
+            snapshot.remove(name);
+        });
+    }
+
+    fn update(&self, path: &str, change: impl FnOnce(&str, &mut Snapshot)) {
+        let (directory, name) = names::split(path);
+        let cell = {
+            let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+            cells.get(directory).cloned()
+        };
+        let mut is_known = false;
+        if let Some(cell) = cell
+            && let Ok(mut kept) = cell.try_lock()
+            && let Some((_, snapshot)) = &mut *kept
+        {
+            let snapshot = Arc::make_mut(snapshot);
+            let before = snapshot.len();
+            change(name, snapshot);
+            // The first or last name of a directory makes or ends it where there is no mark.
+            is_known = before > 1 || (before == 1 && !snapshot.is_empty());
+        }
+        if !is_known {
+            self.changed(path);
+        }
+    }
+
     /// A change below `path` makes its listing stale, and its parents' if it was the first or last name.
     pub(crate) fn changed(&self, path: &str) {
         let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);

@@ -58,6 +58,12 @@ pub enum FsError {
     /// Content that was written did not reach storage.
     #[error("{0} files were written but never committed")]
     Lost(usize),
+    /// Storage takes no more data.
+    #[error("storage is full")]
+    Full,
+    /// It cannot be renamed in one step; `mv` copies instead.
+    #[error("cannot be renamed in one step: {0}")]
+    CrossDevice(&'static str),
     /// The content is not what was written, or not ours.
     #[error(transparent)]
     Format(#[from] FormatError),
@@ -79,6 +85,7 @@ impl From<StoreError> for FsError {
             StoreError::NotFound => Self::NotFound,
             StoreError::Exists => Self::Exists,
             StoreError::Changed => Self::Stale,
+            StoreError::Full => Self::Full,
             error => Self::Store {
                 code: error.code().to_owned(),
                 message: sidecar_http::chain(&error),
@@ -105,7 +112,8 @@ impl FsError {
             Self::Handle => libc::EBADF,
             Self::TooLarge => libc::EFBIG,
             Self::Stale | Self::Gone => libc::ESTALE,
-            Self::Format(FormatError::NotAppend { .. }) => libc::ENOTSUP,
+            Self::Full => libc::ENOSPC,
+            Self::CrossDevice(_) => libc::EXDEV,
             Self::Format(FormatError::TooLarge) => libc::EFBIG,
             Self::Conflict | Self::Lost(_) | Self::Format(_) | Self::Store { .. } => libc::EIO,
         }
@@ -113,7 +121,7 @@ impl FsError {
 
     /// Whether it tells of a fault, rather than of a request that cannot be met.
     pub const fn is_fault(&self) -> bool {
-        matches!(self.errno(), libc::EIO) || matches!(self, Self::Stale)
+        matches!(self.errno(), libc::EIO | libc::ENOSPC) || matches!(self, Self::Stale)
     }
 }
 
@@ -137,6 +145,8 @@ impl Coded for FsError {
             Self::Conflict => "CR-MOUNT-0015",
             Self::Lost(_) => "CR-MOUNT-0016",
             Self::Gone => "CR-MOUNT-0017",
+            Self::Full => "CR-MOUNT-0018",
+            Self::CrossDevice(_) => "CR-MOUNT-0019",
             Self::Format(error) => error.code(),
             Self::Store { code, .. } => code,
         }
@@ -145,7 +155,7 @@ impl Coded for FsError {
     fn fault(&self) -> Fault {
         match self {
             Self::Store { fault, .. } => *fault,
-            Self::Stale | Self::Conflict | Self::Lost(_) | Self::Format(_) => {
+            Self::Stale | Self::Conflict | Self::Lost(_) | Self::Full | Self::Format(_) => {
                 Fault::Upstream { retry: false }
             }
             Self::ReadOnly | Self::Sealed => Fault::Denied,

@@ -1,67 +1,56 @@
-//! One file while it is open: what storage holds, and what was written since.
+//! One file while it is open, shared by all its handles.
 
-use std::ops::Range;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use blob_format::View;
-use blob_store::{BlobInfo, Etag};
-use bytes::Bytes;
-use tokio::sync::Mutex;
+use crate::FsError;
+use crate::ahead::Cursor;
+use crate::draft::Draft;
+use crate::inner::lock;
+use crate::version::Version;
 
-use crate::inner::Inner;
-use crate::write::Draft;
-use crate::{FsError, Mode};
-
-/// Whole blobs up to this size are fetched by the request that opens them.
-const SMALL: u64 = 256 << 10;
-
-/// Shared by all handles of a path.
 #[derive(Debug)]
 pub(crate) struct File {
-    pub(crate) path: String,
-    pub(crate) state: Mutex<State>,
+    path: Mutex<String>,
+    pub(crate) state: tokio::sync::Mutex<State>,
+    shown: Mutex<Option<(u64, SystemTime)>>,
+    /// No name leads to it any more; it lives until its last handle is closed.
+    unlinked: AtomicBool,
+    /// Its blob is gone, too: nothing more can be staged for it.
+    severed: AtomicBool,
+    /// Both change under the table of open files.
+    pub(crate) handles: AtomicUsize,
+    pub(crate) writing: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    pub(crate) stored: Option<Stored>,
-    pub(crate) draft: Option<Draft>,
+    pub(crate) stored: Option<Arc<Version>>,
+    pub(crate) draft: Option<Box<Draft>>,
     /// Once data was lost, every operation says so until the last handle is closed.
     pub(crate) error: Option<FsError>,
+    /// Storage has another version: those who opened the file before cannot go on.
+    pub(crate) stale: bool,
+    pub(crate) epoch: u64,
 }
 
-/// One committed version.
-#[derive(Clone, Debug)]
-pub(crate) struct Stored {
-    pub(crate) info: BlobInfo,
-    content: Content,
-    /// The whole content of a small file, as it came when the file was opened.
-    whole: Option<Bytes>,
+/// One open file description.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub(crate) file: Arc<File>,
+    pub(crate) write: bool,
+    pub(crate) epoch: u64,
+    pub(crate) cursor: Mutex<Cursor>,
 }
 
-#[derive(Clone, Debug)]
-enum Content {
-    Plain,
-    V2(Arc<View>),
-}
-
-impl Stored {
-    pub(crate) fn len(&self) -> u64 {
-        match &self.content {
-            Content::Plain => self.info.length,
-            Content::V2(view) => view.len(),
-        }
-    }
-
-    pub(crate) const fn etag(&self) -> &Etag {
-        &self.info.etag
-    }
-
-    pub(crate) fn view(&self) -> Option<&View> {
-        match &self.content {
-            Content::Plain => None,
-            Content::V2(view) => Some(view),
+impl Handle {
+    pub(crate) fn new(file: Arc<File>, write: bool, epoch: u64) -> Self {
+        Self {
+            file,
+            write,
+            epoch,
+            cursor: Mutex::default(),
         }
     }
 }
@@ -69,107 +58,52 @@ impl Stored {
 impl File {
     pub(crate) fn new(path: &str) -> Self {
         Self {
-            path: path.to_owned(),
-            state: Mutex::default(),
+            path: Mutex::new(path.to_owned()),
+            state: tokio::sync::Mutex::default(),
+            shown: Mutex::default(),
+            unlinked: AtomicBool::new(false),
+            severed: AtomicBool::new(false),
+            handles: AtomicUsize::new(0),
+            writing: AtomicBool::new(false),
         }
     }
 
-    /// Length and time of the content that a reader would see now.
-    pub(crate) async fn look(&self) -> (u64, SystemTime) {
-        let state = self.state.lock().await;
-        match (&state.draft, &state.stored) {
-            (Some(draft), _) => (draft.len(), SystemTime::now()),
-            (None, Some(stored)) => (stored.len(), stored.info.modified),
-            (None, None) => (0, SystemTime::UNIX_EPOCH),
-        }
+    pub(crate) fn path(&self) -> String {
+        lock(&self.path).clone()
     }
-}
 
-impl Inner {
-    /// Finds the newest version of a path and authenticates its frame.
-    pub(crate) async fn load(&self, path: &str) -> Result<Stored, FsError> {
-        let info = self.bounded(self.store.head(path)).await?;
-        if info.directory {
-            return Err(FsError::IsDirectory);
-        }
-        let Mode::CseV2(params) = self.mode else {
-            return Ok(Stored {
-                info,
-                content: Content::Plain,
-                whole: None,
-            });
+    pub(crate) fn moved(&self, path: &str) {
+        path.clone_into(&mut lock(&self.path));
+    }
+
+    /// Length and time of the content that a reader would see now, once it is known.
+    pub(crate) fn look(&self) -> Option<(u64, SystemTime)> {
+        *lock(&self.shown)
+    }
+
+    pub(crate) fn show(&self, state: &State) {
+        let shown = match (&state.draft, &state.stored) {
+            (Some(draft), _) if draft.dirty => (draft.len, draft.modified()),
+            (_, Some(stored)) => (stored.len, stored.info.modified),
+            (Some(draft), None) => (draft.len, draft.modified()),
+            (None, None) => return,
         };
-        let length = info.length;
-        let first = View::tail_len(params, length)?.max(SMALL.min(length));
-        let mut tail = self.tail(path, &info, first).await?;
-        let needed = View::needed_tail(length, &tail)?;
-        if needed > first {
-            // The file's own sizes differ from the mount's.
-            tail = self.tail(path, &info, needed).await?;
-        }
-        let view = View::open(&self.dek, length, &tail, Some(path))?;
-        let whole = match view.plan(0..view.len()) {
-            Some(plan) if tail.len() as u64 == length => {
-                let end = usize::try_from(plan.sealed.end).unwrap_or(usize::MAX);
-                let sealed = tail.get(..end).unwrap_or_default().to_vec();
-                Some(view.decrypt(&plan, sealed)?.into())
-            }
-            _ => None,
-        };
-        Ok(Stored {
-            info,
-            content: Content::V2(Arc::new(view)),
-            whole,
-        })
+        *lock(&self.shown) = Some(shown);
     }
 
-    async fn tail(&self, path: &str, info: &BlobInfo, length: u64) -> Result<Bytes, FsError> {
-        let range = info.length - length.min(info.length)..info.length;
-        self.bounded(self.store.get_range(path, range, &info.etag))
-            .await
+    pub(crate) fn is_unlinked(&self) -> bool {
+        self.unlinked.load(Ordering::SeqCst)
     }
 
-    /// Fetches clear bytes: at least the asked range, as far as the file goes; returns where they start.
-    pub(crate) async fn fetch(
-        &self,
-        path: &str,
-        stored: &Stored,
-        clear: Range<u64>,
-    ) -> Result<(u64, Bytes), FsError> {
-        match self.fetch_range(path, stored, clear).await {
-            // It was there when it was opened.
-            Err(FsError::NotFound) => Err(FsError::Stale),
-            outcome => outcome,
-        }
+    pub(crate) fn unlink(&self) {
+        self.unlinked.store(true, Ordering::SeqCst);
     }
 
-    async fn fetch_range(
-        &self,
-        path: &str,
-        stored: &Stored,
-        clear: Range<u64>,
-    ) -> Result<(u64, Bytes), FsError> {
-        if let Some(whole) = &stored.whole {
-            return Ok((0, whole.clone()));
-        }
-        match &stored.content {
-            Content::Plain => {
-                let range = clear.start..clear.end.min(stored.info.length);
-                let start = range.start;
-                let bytes = self.store.get_range(path, range, stored.etag());
-                Ok((start, self.bounded(bytes).await?))
-            }
-            Content::V2(view) => {
-                let Some(plan) = view.plan(clear) else {
-                    return Ok((0, Bytes::new()));
-                };
-                let sealed = self
-                    .store
-                    .get_range(path, plan.sealed.clone(), stored.etag());
-                let sealed = self.bounded(sealed).await?;
-                let bytes = view.decrypt(&plan, sealed.into())?;
-                Ok((plan.clear.start, bytes.into()))
-            }
-        }
+    pub(crate) fn is_severed(&self) -> bool {
+        self.severed.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn sever(&self) {
+        self.severed.store(true, Ordering::SeqCst);
     }
 }

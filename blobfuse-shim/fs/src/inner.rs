@@ -3,17 +3,23 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use blob_format::manifest::Entry;
 use blob_store::{BlobStore, Etag, StoreError};
 use cleanroom_crypto::Dek;
 use tokio::sync::{Notify, RwLock, RwLockReadGuard, Semaphore};
 
+use crate::budget::{Budget, Memory};
+use crate::cache::Cache;
 use crate::directory::Directories;
-use crate::file::{File, Stored};
-use crate::handle::{Handle, memory};
+use crate::file::{File, Handle};
 use crate::inode::Nodes;
-use crate::{DirEntry, FsError, Mode, Opened, Options, Sealed};
+use crate::version::Version;
+use crate::{DirEntry, FsError, Mode, Opened, Options, Sealed, codec};
+
+/// How long idle files are left alone while somebody waits for memory.
+const RELIEF: Duration = Duration::from_millis(5);
 
 pub(crate) struct Inner {
     pub(crate) store: Arc<dyn BlobStore>,
@@ -22,7 +28,12 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     pub(crate) nodes: Mutex<Nodes>,
     pub(crate) directories: Directories,
-    pub(crate) files: Mutex<HashMap<String, OpenFile>>,
+    /// Open files by path.
+    pub(crate) files: Mutex<HashMap<String, Arc<File>>>,
+    /// Open files that no path leads to, by inode.
+    pub(crate) orphans: Mutex<HashMap<u64, Arc<File>>>,
+    /// Unlinked paths whose blob is kept for the handles that are still open.
+    pub(crate) hidden: Mutex<HashMap<String, Arc<File>>>,
     pub(crate) handles: Mutex<HashMap<u64, Open>>,
     next_handle: AtomicU64,
     pub(crate) nonce: Mutex<String>,
@@ -36,15 +47,13 @@ pub(crate) struct Inner {
     /// What a manifest says of the versions written by this mount.
     written: Mutex<HashMap<String, (Etag, Entry)>>,
     released: Notify,
-    pub(crate) read_memory: Arc<Semaphore>,
-    pub(crate) write_memory: Arc<Semaphore>,
-}
-
-/// A path with its open handles.
-pub(crate) struct OpenFile {
-    pub(crate) file: Arc<File>,
-    handles: usize,
-    pub(crate) writing: bool,
+    pub(crate) budget: Budget,
+    pub(crate) cache: Arc<Cache>,
+    /// Uploads under way; each has memory of its own for one sealed extent.
+    pub(crate) slots: Arc<Semaphore>,
+    /// Pages for answers to reads.
+    pub(crate) answers: Semaphore,
+    relieving: AtomicBool,
 }
 
 /// What a handle number stands for.
@@ -66,9 +75,21 @@ impl Inner {
         mode: Mode,
         options: Options,
     ) -> Self {
+        // A quarter of the memory at most belongs to uploads: a sealed extent each, and room to seal zeros.
+        let (extent, unit) = codec::sizes(mode);
+        let slot = 2 * (extent + 16 * extent.div_ceil(unit)) + 4096;
+        let most = options.uploads.max(1) as u64;
+        let slots = (options.memory / 4 / slot).clamp(1, most);
+        let pool = options
+            .memory
+            .saturating_sub(options.answers() + slots * slot);
+        let answers = usize::try_from(options.answers() / 4096).unwrap_or(1);
         Self {
-            read_memory: memory(options.read_memory),
-            write_memory: memory(options.write_memory),
+            budget: Budget::new(pool),
+            cache: Arc::new(Cache::new()),
+            slots: Arc::new(Semaphore::new(usize::try_from(slots).unwrap_or(1))),
+            answers: Semaphore::new(answers),
+            relieving: AtomicBool::new(false),
             store,
             dek,
             mode,
@@ -76,6 +97,8 @@ impl Inner {
             nodes: Mutex::new(Nodes::new()),
             directories: Directories::default(),
             files: Mutex::default(),
+            orphans: Mutex::default(),
+            hidden: Mutex::default(),
             handles: Mutex::default(),
             next_handle: AtomicU64::new(1),
             nonce: Mutex::default(),
@@ -95,6 +118,60 @@ impl Inner {
     ) -> Result<T, FsError> {
         let outcome = tokio::time::timeout(self.options.deadline, operation).await;
         Ok(outcome.unwrap_or(Err(StoreError::Deadline(self.options.deadline)))?)
+    }
+
+    /// Memory from the budget: free, from the cache, or waited for. The caller holds none, and no dirty draft.
+    pub(crate) async fn room(self: &Arc<Self>, bytes: u64) -> Result<Memory, FsError> {
+        if let Some(memory) = self.cache.make_room(&self.budget, bytes) {
+            return Ok(memory);
+        }
+        // From here on nobody keeps what he can do without; what was kept a moment ago is still in the cache.
+        let _waiting = self.budget.waiting();
+        if let Some(memory) = self.cache.make_room(&self.budget, bytes) {
+            return Ok(memory);
+        }
+        self.relieve();
+        self.budget.take(bytes).await.ok_or(FsError::Handle)
+    }
+
+    /// If somebody waits for memory, the cache is his.
+    pub(crate) fn give_way(&self) {
+        if self.budget.is_short() {
+            self.cache.clear();
+        }
+    }
+
+    /// Commits what idle files hold in memory for as long as somebody waits for it.
+    fn relieve(self: &Arc<Self>) {
+        if self.relieving.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let inner = Arc::clone(self);
+        tokio::spawn(async move {
+            while inner.budget.is_short() {
+                let open = lock(&inner.files).values().cloned().collect::<Vec<_>>();
+                let orphans = lock(&inner.orphans).values().cloned().collect::<Vec<_>>();
+                for file in open.into_iter().chain(orphans) {
+                    // Who holds the lock gives his memory back before he waits himself.
+                    if let Ok(mut state) = file.state.try_lock()
+                        && state
+                            .draft
+                            .as_ref()
+                            .is_some_and(|draft| draft.holds_memory())
+                    {
+                        // A failure stays with the file.
+                        let _ = inner.spill(&file, &mut state).await;
+                    }
+                }
+                inner.give_way();
+                tokio::time::sleep(RELIEF).await;
+            }
+            inner.relieving.store(false, Ordering::SeqCst);
+            // Somebody may have come in between.
+            if inner.budget.is_short() {
+                inner.relieve();
+            }
+        });
     }
 
     pub(crate) fn check_writable(&self) -> Result<(), FsError> {
@@ -126,28 +203,13 @@ impl Inner {
         Ok(gate)
     }
 
-    /// The path no longer leads to the file that is open under it.
-    pub(crate) fn detach(&self, path: &str) {
-        lock(&self.files).remove(path);
-    }
-
-    /// The committed version that a read sees; what was written is committed first.
-    pub(crate) async fn readable(self: &Arc<Self>, file: &File) -> Result<Stored, FsError> {
-        let mut state = file.state.lock().await;
-        self.commit(file, &mut state).await?;
-        if state.stored.is_none() {
-            state.stored = Some(self.load(&file.path).await?);
-        }
-        state.stored.clone().ok_or(FsError::Handle)
-    }
-
     /// Opens a path, waiting a moment for its writer to go: the kernel reports that a handle was closed only after
     /// `close` has returned.
     pub(crate) async fn enter(&self, path: &str, write: bool) -> Result<Arc<File>, FsError> {
         self.after_release(|| self.try_enter(path, write)).await
     }
 
-    /// Repeats what found a path busy whenever a handle is released, for a moment.
+    /// Repeats what found something busy whenever a handle is released, for a moment.
     pub(crate) async fn after_release<T>(
         &self,
         attempt: impl Fn() -> Result<T, FsError>,
@@ -167,45 +229,45 @@ impl Inner {
 
     fn try_enter(&self, path: &str, write: bool) -> Result<Arc<File>, FsError> {
         let mut files = lock(&self.files);
-        let writers = files.values().filter(|open| open.writing).count();
-        if write && writers >= self.options.writers {
+        let writing = |file: &&Arc<File>| file.writing.load(Ordering::Relaxed);
+        if write && files.values().filter(writing).count() >= self.options.writers {
             return Err(FsError::TooMany);
         }
-        let open = files.entry(path.to_owned()).or_insert_with(|| OpenFile {
-            file: Arc::new(File::new(path)),
-            handles: 0,
-            writing: false,
-        });
-        if write && open.writing {
+        let file = files
+            .entry(path.to_owned())
+            .or_insert_with(|| Arc::new(File::new(path)));
+        if write && file.writing.swap(true, Ordering::Relaxed) {
             return Err(FsError::Busy);
         }
-        open.handles += 1;
-        open.writing |= write;
-        Ok(Arc::clone(&open.file))
+        file.handles.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::clone(file))
     }
 
-    pub(crate) fn leave(&self, file: &Arc<File>, write: bool) {
+    /// Ends a handle; returns whether it was the last one of a file that nobody can find any more.
+    pub(crate) fn leave(&self, file: &Arc<File>, write: bool) -> bool {
         let mut files = lock(&self.files);
-        // After an unlink the path may stand for another file already.
-        if let Some(open) = files.get_mut(&file.path)
-            && Arc::ptr_eq(&open.file, file)
-        {
-            open.handles = open.handles.saturating_sub(1);
-            if write {
-                open.writing = false;
-            }
-            if open.handles == 0 {
-                files.remove(&file.path);
-            }
+        if write {
+            file.writing.store(false, Ordering::Relaxed);
+        }
+        let is_last = file.handles.fetch_sub(1, Ordering::Relaxed) == 1;
+        if is_last {
+            // After an unlink the path may stand for another file already.
+            files.retain(|_, open| !Arc::ptr_eq(open, file));
+            lock(&self.orphans).retain(|_, open| !Arc::ptr_eq(open, file));
         }
         drop(files);
         self.released.notify_waiters();
+        is_last && file.is_unlinked()
     }
 
-    pub(crate) fn register(&self, open: Open, direct: bool) -> Opened {
+    pub(crate) fn register(&self, open: Open, direct: bool, keep: bool) -> Opened {
         let handle = self.next_handle.fetch_add(1, Ordering::Relaxed);
         lock(&self.handles).insert(handle, open);
-        Opened { handle, direct }
+        Opened {
+            handle,
+            direct,
+            keep,
+        }
     }
 
     pub(crate) fn handle(&self, handle: u64) -> Result<Open, FsError> {
@@ -229,9 +291,19 @@ impl Inner {
     }
 
     /// A version is durable: whatever was lost before is replaced by it.
-    pub(crate) fn written(&self, path: &str, etag: Etag, entry: Entry) {
+    pub(crate) fn written(&self, path: &str, etag: Etag, entry: Option<Entry>) {
         lock(&self.lost).remove(path);
-        lock(&self.written).insert(path.to_owned(), (etag, entry));
+        let mut written = lock(&self.written);
+        match entry {
+            Some(entry) => written.insert(path.to_owned(), (etag, entry)),
+            None => written.remove(path),
+        };
+    }
+
+    /// A commit replaced a version of a path.
+    pub(crate) fn replaced(&self, path: &str, old: Option<&Version>, new: &Version) {
+        let old = old.map(|old| &old.info.etag);
+        lock(&self.nodes).replaced(path, old, &new.info.etag);
     }
 
     pub(crate) fn known(&self, path: &str, etag: &Etag) -> Option<Entry> {
@@ -244,5 +316,11 @@ impl Inner {
     pub(crate) fn forget_path(&self, path: &str) {
         lock(&self.lost).remove(path);
         lock(&self.written).remove(path);
+    }
+
+    /// Everything that is known of paths with a prefix is void.
+    pub(crate) fn forget_below(&self, prefix: &str) {
+        lock(&self.lost).retain(|path| !path.starts_with(prefix));
+        lock(&self.written).retain(|path, _| !path.starts_with(prefix));
     }
 }

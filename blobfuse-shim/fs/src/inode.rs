@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use blob_store::Etag;
+
 use crate::{FsError, Kind, ROOT};
 
 /// The mount's own directory.
@@ -15,6 +17,8 @@ struct Node {
     path: String,
     kind: Kind,
     lookups: u64,
+    /// The version whose pages the kernel may have.
+    version: Option<Etag>,
 }
 
 #[derive(Debug)]
@@ -30,6 +34,7 @@ impl Nodes {
             path: String::new(),
             kind: Kind::Directory,
             lookups: 1,
+            version: None,
         };
         Self {
             nodes: HashMap::from([(ROOT, root)]),
@@ -53,6 +58,7 @@ impl Nodes {
             path: path.to_owned(),
             kind,
             lookups: 1,
+            version: None,
         };
         self.nodes.insert(ino, node);
         self.paths.insert(path.to_owned(), ino);
@@ -98,9 +104,48 @@ impl Nodes {
         })
     }
 
+    pub(crate) fn at(&self, path: &str) -> Option<u64> {
+        self.paths.get(path).copied()
+    }
+
+    /// The inode is opened at a version; whether the kernel's pages are of the same one.
+    pub(crate) fn opened(&mut self, ino: u64, version: Option<&Etag>) -> bool {
+        let Some(node) = self.nodes.get_mut(&ino) else {
+            return false;
+        };
+        let is_same = version.is_some() && node.version.as_ref() == version;
+        node.version = version.cloned();
+        is_same
+    }
+
+    /// A commit of ours replaced a version: what the kernel has went through us.
+    pub(crate) fn replaced(&mut self, path: &str, old: Option<&Etag>, new: &Etag) {
+        let node = self.paths.get(path).and_then(|ino| self.nodes.get_mut(ino));
+        if let Some(node) = node
+            && node.version.as_ref() == old
+        {
+            node.version = Some(new.clone());
+        }
+    }
+
     /// The path no longer leads to its inode; the inode lives on until it is forgotten.
     pub(crate) fn unlink(&mut self, path: &str) {
         self.paths.remove(path);
+    }
+
+    /// Renames a directory with everything below it.
+    pub(crate) fn rename_tree(&mut self, from: &str, to: &str) {
+        let below = format!("{from}/");
+        let inside: Vec<String> = {
+            let inside = |path: &&String| path.starts_with(&below);
+            self.paths.keys().filter(inside).cloned().collect()
+        };
+        for path in inside {
+            if let Some(rest) = path.strip_prefix(&below) {
+                self.rename(&path, &format!("{to}/{rest}"));
+            }
+        }
+        self.rename(from, to);
     }
 
     pub(crate) fn rename(&mut self, from: &str, to: &str) {

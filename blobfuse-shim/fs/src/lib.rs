@@ -1,22 +1,31 @@
 //! The file system over a blob store: inodes, handles, read-ahead, write-back; no FUSE and no HTTP.
 //!
-//! Files are written front to back: whole extents leave as blocks while the file is written, the last extent can still
-//! be overwritten in memory, and `fsync`, `flush` and `close` are a durable, conditional commit or an error. Once an
-//! operation lost data its error stays until the last handle is closed, and [`FileSystem::seal`] refuses to vouch for
-//! what was lost. What storage cannot do (links, renaming directories, random writes into sealed extents) is refused
-//! with ENOTSUP, never half done.
+//! A file is a committed version, and a draft of what was written since. Reads see both. Changed extents are kept in
+//! memory and leave sealed, as staged blocks, when they are full or memory is short; `fsync`, `flush` and `close` are one
+//! durable, conditional commit or an error. Once an operation lost data its error stays until the last handle is closed,
+//! and [`FileSystem::seal`] refuses to vouch for what was lost. What storage cannot do is refused, never half done.
+//!
+//! All content in memory (cache, read-ahead, write-back, uploads under way, answers) counts against one budget; who
+//! finds none waits.
 
+mod ahead;
+mod budget;
+mod cache;
+mod codec;
+mod commit;
 mod directory;
-mod encoder;
+mod draft;
 mod error;
 mod file;
-mod handle;
 mod inner;
 mod inode;
 mod names;
+mod read;
+mod rename;
 mod seal;
 mod system;
 mod tree;
+mod version;
 mod write;
 
 use std::time::{Duration, SystemTime};
@@ -52,14 +61,16 @@ pub struct Options {
     pub release: Duration,
     /// Largest read-ahead of one handle, in bytes.
     pub window: u64,
-    /// Memory for read-ahead of all handles, in bytes.
-    pub read_memory: u64,
-    /// Memory for blocks on their way to storage, in bytes.
-    pub write_memory: u64,
-    /// Most files open for writing at once; each holds up to one extent.
+    /// Memory for all file content together, in bytes; never exceeded.
+    pub memory: u64,
+    /// Most blocks on their way to storage at once; fewer if the budget is small.
+    pub uploads: usize,
+    /// Most files open for writing at once.
     pub writers: usize,
-    /// Largest existing file that can be appended to, in bytes: appending rewrites it.
-    pub append_limit: u64,
+    /// Most zeros that one write or truncation may add, in bytes: storage knows no holes.
+    pub hole_limit: u64,
+    /// Largest file that is renamed by copying it, in bytes.
+    pub copy_limit: u64,
 }
 
 impl Default for Options {
@@ -70,12 +81,20 @@ impl Default for Options {
             ttl: Duration::from_secs(5),
             deadline: Duration::from_secs(330),
             release: Duration::from_secs(1),
-            window: 4 << 20,
-            read_memory: 64 << 20,
-            write_memory: 64 << 20,
-            writers: 32,
-            append_limit: 1 << 30,
+            window: 16 << 20,
+            memory: 256 << 20,
+            uploads: 8,
+            writers: 1024,
+            hole_limit: 64 << 30,
+            copy_limit: 64 << 30,
         }
+    }
+}
+
+impl Options {
+    /// The part of the memory that answers to reads under way may have.
+    pub(crate) fn answers(&self) -> u64 {
+        (self.memory / 16).clamp(64 << 10, 16 << 20)
     }
 }
 
@@ -97,8 +116,10 @@ pub struct Attr {
     pub kind: Kind,
     /// Clear length in bytes.
     pub size: u64,
-    /// Last commit.
+    /// Last commit, or now if something was written since.
     pub modified: SystemTime,
+    /// No name leads to it any more.
+    pub unlinked: bool,
 }
 
 /// One name in a directory.

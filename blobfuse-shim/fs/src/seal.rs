@@ -9,8 +9,12 @@ use blob_store::{BlobInfo, Condition};
 use cleanroom_crypto::digest::Sha256;
 use serde::Serialize;
 
+use crate::file::{File, Handle};
 use crate::inner::Inner;
 use crate::{FileSystem, FsError, names};
+
+/// What is read at once to find the digest of a file that was there before.
+const PART: u64 = 1 << 20;
 
 /// What was sealed.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -42,6 +46,7 @@ impl FileSystem {
         }
         inner.refuse_changes();
         self.commit_all().await?;
+        inner.purge("").await?;
         inner.refuse_commits().await;
         let lost = inner.lost_files();
         if lost > 0 {
@@ -85,34 +90,30 @@ impl Inner {
         if let Some(entry) = self.known(path, &info.etag) {
             return Ok(entry);
         }
-        let stored = self.load(path).await?;
-        let mut entry = Entry {
+        let version = Arc::new(self.load(path, None).await?);
+        if let Some(entry) = &version.entry {
+            return Ok(entry.clone());
+        }
+        let mut digest = Sha256::new();
+        let file = Arc::new(File::new(path));
+        file.state.lock().await.stored = Some(Arc::clone(&version));
+        let handle = Handle::new(file, false, 0);
+        let mut at = 0;
+        while at < version.len {
+            let part = self.read_at(&handle, at, PART).await?;
+            if part.is_empty() {
+                return Err(FsError::Stale);
+            }
+            digest.update(&part);
+            at += part.len() as u64;
+        }
+        Ok(Entry {
             path: path.to_owned(),
-            length: stored.len(),
+            length: version.len,
             file_id: [0; 16],
             generation: 0,
-            authenticator: [0; 32],
-        };
-        if let Some(view) = stored.view() {
-            let footer = view.footer();
-            entry.file_id = footer.header.file_id;
-            entry.generation = footer.generation;
-            entry.authenticator = footer.mac;
-        } else {
-            let mut digest = Sha256::new();
-            let mut at = 0;
-            while at < stored.len() {
-                let end = at.saturating_add(self.options.window);
-                let (_, bytes) = self.fetch(path, &stored, at..end).await?;
-                if bytes.is_empty() {
-                    return Err(FsError::Stale);
-                }
-                digest.update(&bytes);
-                at += bytes.len() as u64;
-            }
-            entry.authenticator = digest.finish();
-        }
-        Ok(entry)
+            authenticator: digest.finish(),
+        })
     }
 
     async fn write_manifest(&self, manifest: &Manifest) -> Result<(), FsError> {

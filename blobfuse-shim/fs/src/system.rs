@@ -2,11 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use blob_store::{BlobStore, Condition};
 use cleanroom_crypto::Dek;
+use sidecar_http::Coded;
 
-use crate::handle::Handle;
+use crate::file::{Handle, State};
 use crate::inner::{Inner, Open, lock};
 use crate::inode::NONCE;
 use crate::{Attr, Changes, FsError, Kind, Mode, Options, names};
@@ -22,6 +25,8 @@ pub struct Opened {
     pub handle: u64,
     /// The kernel must not keep pages of it.
     pub direct: bool,
+    /// The kernel's pages of it are still true.
+    pub keep: bool,
 }
 
 impl FileSystem {
@@ -41,11 +46,14 @@ impl FileSystem {
                 return Err(FsError::ReadOnly);
             }
             let nonce = lock(&inner.nonce).as_str().into();
-            return Ok(inner.register(Open::Nonce(nonce), true));
+            return Ok(inner.register(Open::Nonce(nonce), true, false));
         }
         let (path, kind) = lock(&inner.nodes).get(ino)?;
         if kind == Kind::Directory {
             return Err(FsError::IsDirectory);
+        }
+        if lock(&inner.orphans).contains_key(&ino) {
+            return Err(FsError::Gone);
         }
         if write {
             inner.check_writable()?;
@@ -53,26 +61,20 @@ impl FileSystem {
         let file = inner.enter(&path, write).await?;
         let outcome = async {
             let mut state = file.state.lock().await;
-            if let Some(error) = &state.error {
-                return Err(error.clone());
-            }
-            if state.draft.is_none() && state.stored.is_none() {
-                let loaded = inner.load(&path).await;
-                if matches!(loaded, Err(FsError::NotFound)) {
-                    inner.directories.changed(&path);
-                    return Err(FsError::Gone);
-                }
-                state.stored = Some(loaded?);
-            }
+            inner.freshen(&path, &mut state).await?;
+            state.check(None)?;
             if write && truncate {
-                inner.begin(&file, &mut state, false).await?;
+                inner.begin_empty(&mut state)?;
             }
-            Ok(())
+            file.show(&state);
+            let version = state.stored.as_ref().map(|stored| &stored.info.etag);
+            let keep = lock(&inner.nodes).opened(ino, version);
+            Ok((state.epoch, keep && !truncate))
         };
         match outcome.await {
-            Ok(()) => {
-                let handle = Handle::new(file, write);
-                Ok(inner.register(Open::File(Arc::new(handle)), false))
+            Ok((epoch, keep)) => {
+                let handle = Handle::new(file, write, epoch);
+                Ok(inner.register(Open::File(Arc::new(handle)), false, keep))
             }
             Err(error) => {
                 inner.leave(&file, write);
@@ -92,64 +94,68 @@ impl FileSystem {
         if inner.find(&path).await?.is_some() {
             return Err(FsError::Exists);
         }
+        inner.purge(&path).await?;
         let file = inner.enter(&path, true).await?;
-        let draft = inner.draft(Condition::Absent);
-        match draft {
-            Ok(draft) => file.state.lock().await.draft = Some(draft),
+        let mut state = file.state.lock().await;
+        match inner.create_draft(Condition::Absent) {
+            Ok(draft) => state.draft = Some(draft),
             Err(error) => {
+                drop(state);
                 inner.leave(&file, true);
                 return Err(error);
             }
         }
+        file.show(&state);
+        drop(state);
         let attr = Attr {
             ino: lock(&inner.nodes).look_up(&path, Kind::File),
             kind: Kind::File,
             size: 0,
-            modified: std::time::SystemTime::now(),
+            modified: SystemTime::now(),
+            unlinked: false,
         };
-        let handle = Open::File(Arc::new(Handle::new(file, true)));
-        Ok((attr, inner.register(handle, false)))
+        let handle = Open::File(Arc::new(Handle::new(file, true, 0)));
+        Ok((attr, inner.register(handle, false, false)))
     }
 
-    /// Reads; fewer bytes than asked only at the end of the file.
+    /// Reads; fewer bytes than asked only at the end of the file, or for more than the mount's share for answers.
     ///
     /// # Errors
     /// [`FsError::Format`], [`FsError::Store`], [`FsError::Stale`]; no unauthenticated byte is ever returned.
     pub async fn read(&self, handle: u64, offset: u64, size: u64) -> Result<Vec<u8>, FsError> {
         let inner = &self.0;
-        let handle = match inner.handle(handle)? {
-            Open::File(handle) => handle,
+        match inner.handle(handle)? {
+            Open::File(handle) => inner.read_at(&handle, offset, size).await,
             Open::Nonce(nonce) => {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX);
                 let rest = nonce.as_bytes().get(start..).unwrap_or_default();
                 let size = usize::try_from(size).unwrap_or(usize::MAX);
-                return Ok(rest
+                Ok(rest
                     .get(..rest.len().min(size))
                     .unwrap_or_default()
-                    .to_vec());
+                    .to_vec())
             }
-            Open::Directory(_) => return Err(FsError::IsDirectory),
-        };
-        let stored = inner.readable(&handle.file).await?;
-        inner.read_stored(&handle, &stored, offset, size).await
+            Open::Directory(_) => Err(FsError::IsDirectory),
+        }
     }
 
     /// Writes. Content becomes durable with [`FileSystem::flush`].
     ///
     /// # Errors
-    /// ENOTSUP for an offset in a part that was sealed already; an error of an upload, also of an earlier write.
+    /// An error of an upload, also of an earlier write; [`FsError::TooLarge`].
     pub async fn write(&self, handle: u64, offset: u64, data: &[u8]) -> Result<(), FsError> {
         let inner = &self.0;
         let handle = inner.file_handle(handle)?;
         if !handle.write {
             return Err(FsError::Handle);
         }
-        let mut state = handle.file.state.lock().await;
+        let file = &handle.file;
+        let mut state = file.state.lock().await;
         inner.check_writable()?;
-        if let Some(error) = &state.error {
-            return Err(error.clone());
-        }
-        inner.write_at(&handle.file, &mut state, offset, data).await
+        state.check(Some(handle.epoch))?;
+        let outcome = inner.write_at(file, &mut state, offset, data).await;
+        file.show(&state);
+        outcome
     }
 
     /// `flush`, `fsync` and the commit of `close`: everything written is durable afterwards, or this fails.
@@ -165,21 +171,29 @@ impl FileSystem {
         self.0.commit(&handle.file, &mut state).await
     }
 
-    /// Ends a handle.
+    /// Ends a handle. What arrived after the last [`FileSystem::flush`], from memory maps, is committed; nobody can be
+    /// told if that fails, but the sink is not sealed then.
     ///
     /// # Errors
-    /// [`FsError::Handle`]. Content was committed by [`FileSystem::flush`]; nothing can fail here.
+    /// [`FsError::Handle`].
     pub async fn release(&self, handle: u64) -> Result<(), FsError> {
         let open = lock(&self.0.handles).remove(&handle);
         match open.ok_or(FsError::Handle)? {
             Open::File(handle) => {
+                let file = &handle.file;
+                let path = file.path();
                 if handle.write {
-                    let state = handle.file.state.lock().await;
-                    if state.draft.as_ref().is_some_and(|draft| draft.is_dirty()) {
-                        self.0.lost(&handle.file.path);
+                    let mut state = file.state.lock().await;
+                    if let Err(error) = self.0.commit(file, &mut state).await {
+                        tracing::warn!(code = error.code(), %error, "closed with content that is lost");
                     }
                 }
-                self.0.leave(&handle.file, handle.write);
+                if self.0.leave(file, handle.write) && lock(&self.0.hidden).contains_key(&path) {
+                    let purged = self.0.purge_file(file).await;
+                    if let Err(error) = purged {
+                        tracing::warn!(code = error.code(), %error, "an unlinked file stays in storage");
+                    }
+                }
             }
             Open::Directory(_) | Open::Nonce(_) => {}
         }
@@ -197,27 +211,27 @@ impl FileSystem {
         if kind == Kind::Directory {
             return Err(FsError::NotSupported("attributes of directories"));
         }
-        let written = lock(&inner.files)
-            .get(&path)
-            .filter(|open| open.writing)
-            .map(|open| Arc::clone(&open.file));
+        let orphan = lock(&inner.orphans).get(&ino).cloned();
+        let open = orphan.or_else(|| lock(&inner.files).get(&path).cloned());
+        let written = open.filter(|file| file.writing.load(Ordering::Relaxed));
         match written {
             Some(file) => {
                 let mut state = file.state.lock().await;
                 inner.check_writable()?;
-                if let Some(error) = &state.error {
-                    return Err(error.clone());
-                }
-                inner.change(&file, &mut state, changes).await?;
+                state.check(None)?;
+                let outcome = inner.change(&file, &mut state, changes).await;
+                file.show(&state);
+                outcome?;
             }
             None if changes.size.is_some() => {
                 // `truncate` without a handle is an open, a change and a close.
                 let opened = self.open(ino, true, changes.size == Some(0)).await?;
                 let handle = inner.file_handle(opened.handle)?;
                 let outcome = async {
-                    let mut state = handle.file.state.lock().await;
-                    inner.change(&handle.file, &mut state, changes).await?;
-                    inner.commit(&handle.file, &mut state).await
+                    let file = &handle.file;
+                    let mut state = file.state.lock().await;
+                    inner.change(file, &mut state, changes).await?;
+                    inner.commit(file, &mut state).await
                 };
                 let outcome = outcome.await;
                 self.release(opened.handle).await?;
@@ -239,7 +253,7 @@ impl FileSystem {
     pub async fn commit_all(&self) -> Result<(), FsError> {
         let files: Vec<_> = {
             let files = lock(&self.0.files);
-            files.values().map(|open| Arc::clone(&open.file)).collect()
+            files.values().cloned().collect()
         };
         let mut outcome = Ok(());
         for file in files {
@@ -256,6 +270,7 @@ impl FileSystem {
     pub async fn finish(&self) -> Result<(), FsError> {
         self.0.refuse_changes();
         self.commit_all().await?;
+        self.0.purge("").await?;
         match self.lost() {
             0 => Ok(()),
             lost => Err(FsError::Lost(lost)),
@@ -272,9 +287,42 @@ impl FileSystem {
         self.0.lost_files()
     }
 
+    /// Bytes of content in memory now: cache, read-ahead, and what was written but not committed.
+    pub fn memory_used(&self) -> u64 {
+        self.0.budget.used()
+    }
+
     /// Sets what `.cleanroom/nonce` inside the mount says.
     pub fn set_nonce(&self, nonce: &str) {
         nonce.clone_into(&mut lock(&self.0.nonce));
+    }
+}
+
+impl Inner {
+    /// Loads what storage has, if nothing is known or what is known is stale.
+    async fn freshen(&self, path: &str, state: &mut State) -> Result<(), FsError> {
+        if state.error.is_some()
+            || state.draft.is_some()
+            || (state.stored.is_some() && !state.stale)
+        {
+            return Ok(());
+        }
+        let listed = match state.stale {
+            true => None,
+            false => self.listed(path),
+        };
+        let loaded = self.load(path, listed).await;
+        if matches!(loaded, Err(FsError::NotFound)) {
+            self.directories.changed(path);
+            return Err(FsError::Gone);
+        }
+        let loaded = Arc::new(loaded?);
+        if state.stored.replace(loaded).is_some() {
+            // Handles of before must not mix two versions.
+            state.epoch += 1;
+        }
+        state.stale = false;
+        Ok(())
     }
 }
 

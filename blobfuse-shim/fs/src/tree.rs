@@ -1,19 +1,17 @@
 //! The file system's operations on names.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use blob_store::{BlobInfo, BlockId, Condition};
-use cleanroom_crypto::random;
+use blob_store::{BlobInfo, Condition};
 
+use crate::codec::clear_len;
 use crate::directory::Listed;
-use crate::encoder::clear_len;
+use crate::file::File;
 use crate::inner::{Inner, Open, lock};
 use crate::inode::{NONCE, OWN};
 use crate::{Attr, DirEntry, FileSystem, FsError, Kind, Opened, ROOT, names};
-
-/// Size of the pieces in which a renamed file is copied.
-const PIECE: u64 = 4 << 20;
 
 impl FileSystem {
     /// Asks storage for the names at the root: whether the mount works at all.
@@ -47,6 +45,7 @@ impl FileSystem {
             kind,
             size,
             modified,
+            unlinked: false,
         })
     }
 
@@ -70,17 +69,27 @@ impl FileSystem {
                     kind: Kind::Directory,
                     size: 0,
                     modified: SystemTime::UNIX_EPOCH,
+                    unlinked: false,
                 });
             }
             _ => {}
         }
         let (path, _) = lock(&inner.nodes).get(ino)?;
-        let (kind, size, modified) = inner.find(&path).await?.ok_or(FsError::NotFound)?;
+        let orphan = lock(&inner.orphans).get(&ino).cloned();
+        let unlinked = orphan.is_some();
+        let (kind, size, modified) = match orphan {
+            Some(file) => {
+                let (size, modified) = file.look().ok_or(FsError::NotFound)?;
+                (Kind::File, size, modified)
+            }
+            None => inner.find(&path).await?.ok_or(FsError::NotFound)?,
+        };
         Ok(Attr {
             ino,
             kind,
             size,
             modified,
+            unlinked,
         })
     }
 
@@ -95,7 +104,7 @@ impl FileSystem {
         } else {
             inner.entries_of(&inner.directory(ino)?).await?
         };
-        Ok(inner.register(Open::Directory(Arc::new(entries)), false))
+        Ok(inner.register(Open::Directory(Arc::new(entries)), false, false))
     }
 
     /// The names of an open directory, sorted, without `.` and `..`.
@@ -116,35 +125,58 @@ impl FileSystem {
     pub async fn make_directory(&self, parent: u64, name: &str) -> Result<Attr, FsError> {
         let inner = &self.0;
         inner.check_writable()?;
-        let _gate = inner.changing().await?;
         let path = names::join_new(&inner.directory(parent)?, name)?;
         if inner.find(&path).await?.is_some() {
             return Err(FsError::Exists);
         }
+        inner.purge(&path).await?;
+        let _gate = inner.changing().await?;
         inner.bounded(inner.store.put_directory(&path)).await?;
         inner.directories.changed(&path);
         self.look_up(parent, name).await
     }
 
-    /// Removes a file.
+    /// Removes a file. Handles that are open go on with it; its blob stays until the last of them is closed, or a file
+    /// of the same name is made.
     ///
     /// # Errors
-    /// [`FsError::Busy`] while it is written.
+    /// [`FsError::NotFound`], [`FsError::IsDirectory`].
     pub async fn unlink(&self, parent: u64, name: &str) -> Result<(), FsError> {
         let inner = &self.0;
         inner.check_writable()?;
-        let _gate = inner.changing().await?;
         let path = names::join_new(&inner.directory(parent)?, name)?;
-        inner.after_release(|| inner.check_unwritten(&path)).await?;
-        let info = inner.file_info(&path).await?;
-        let gone = inner
-            .store
-            .delete(&path, &Condition::Match(info.etag))
-            .await;
-        inner.directories.changed(&path);
-        gone?;
+        match inner.find(&path).await? {
+            None => return Err(FsError::NotFound),
+            Some((Kind::Directory, ..)) => return Err(FsError::IsDirectory),
+            Some((Kind::File, ..)) => {}
+        }
+        let open = lock(&inner.files).get(&path).cloned();
+        match open {
+            Some(file) => {
+                // A commit under way ends first: the state's lock comes before the gate.
+                let state = file.state.lock().await;
+                let gate = inner.changing().await?;
+                inner.orphan(&path, &file);
+                lock(&inner.hidden).insert(path.clone(), Arc::clone(&file));
+                drop((gate, state));
+                if file.handles.load(Ordering::Relaxed) == 0 {
+                    // Its last handle was closed meanwhile.
+                    inner.purge_file(&file).await?;
+                }
+            }
+            None => {
+                let _gate = inner.changing().await?;
+                let info = inner.bounded(inner.store.head(&path)).await?;
+                let condition = Condition::Match(info.etag);
+                let gone = inner.bounded(inner.store.delete(&path, &condition)).await;
+                if gone.is_err() {
+                    inner.directories.changed(&path);
+                }
+                gone?;
+            }
+        }
+        inner.directories.removed(&path);
         lock(&inner.nodes).unlink(&path);
-        inner.detach(&path);
         inner.forget_path(&path);
         Ok(())
     }
@@ -156,7 +188,6 @@ impl FileSystem {
     pub async fn remove_directory(&self, parent: u64, name: &str) -> Result<(), FsError> {
         let inner = &self.0;
         inner.check_writable()?;
-        let _gate = inner.changing().await?;
         let path = names::join_new(&inner.directory(parent)?, name)?;
         match inner.find(&path).await? {
             None => return Err(FsError::NotFound),
@@ -167,60 +198,18 @@ impl FileSystem {
         if !inner.entries_of(&path).await?.is_empty() {
             return Err(FsError::NotEmpty);
         }
-        inner
+        inner.purge(&path).await?;
+        let _gate = inner.changing().await?;
+        match inner
             .bounded(inner.store.delete(&path, &Condition::Always))
-            .await?;
+            .await
+        {
+            // A directory that was only a prefix went with its last file.
+            Ok(()) | Err(FsError::NotFound) => {}
+            Err(error) => return Err(error),
+        }
         inner.directories.changed(&path);
         lock(&inner.nodes).unlink(&path);
-        Ok(())
-    }
-
-    /// Renames a file by copying its blob; not atomic: a failure leaves the old name, and maybe both.
-    ///
-    /// # Errors
-    /// [`FsError::NotSupported`] for directories and files beyond the append limit; [`FsError::Busy`] while either is
-    /// written.
-    pub async fn rename(
-        &self,
-        from: (u64, &str),
-        to: (u64, &str),
-        replace: bool,
-    ) -> Result<(), FsError> {
-        let inner = &self.0;
-        inner.check_writable()?;
-        let _gate = inner.changing().await?;
-        let old = names::join_new(&inner.directory(from.0)?, from.1)?;
-        let new = names::join_new(&inner.directory(to.0)?, to.1)?;
-        if old == new {
-            return Ok(());
-        }
-        inner.after_release(|| inner.check_unwritten(&old)).await?;
-        inner.after_release(|| inner.check_unwritten(&new)).await?;
-        let source = match inner.file_info(&old).await {
-            Err(FsError::IsDirectory) => return Err(FsError::NotSupported("renaming directories")),
-            info => info?,
-        };
-        if source.length > inner.options.append_limit {
-            return Err(FsError::NotSupported("renaming files of this size"));
-        }
-        let condition = match inner.file_info(&new).await {
-            Err(FsError::NotFound) => Condition::Absent,
-            Ok(_) if !replace => return Err(FsError::Exists),
-            Ok(target) => Condition::Match(target.etag),
-            Err(error) => return Err(error),
-        };
-        inner.copy(&old, &source, &new, &condition).await?;
-        inner.directories.changed(&new);
-        let gone = inner
-            .store
-            .delete(&old, &Condition::Match(source.etag))
-            .await;
-        inner.directories.changed(&old);
-        gone?;
-        lock(&inner.nodes).rename(&old, &new);
-        inner.detach(&old);
-        inner.detach(&new);
-        inner.forget_path(&old);
         Ok(())
     }
 }
@@ -231,6 +220,7 @@ const fn own_directory() -> Attr {
         kind: Kind::Directory,
         size: 0,
         modified: SystemTime::UNIX_EPOCH,
+        unlinked: false,
     }
 }
 
@@ -249,14 +239,65 @@ impl Inner {
             kind: Kind::File,
             size: lock(&self.nonce).len() as u64,
             modified: SystemTime::now(),
+            unlinked: false,
         }
     }
 
-    fn check_unwritten(&self, path: &str) -> Result<(), FsError> {
-        match lock(&self.files).get(path) {
-            Some(open) if open.writing => Err(FsError::Busy),
-            _ => Ok(()),
+    /// No name leads to an open file any more.
+    pub(crate) fn orphan(&self, path: &str, file: &Arc<File>) {
+        file.unlink();
+        lock(&self.files).retain(|_, open| !Arc::ptr_eq(open, file));
+        let ino = lock(&self.nodes).at(path);
+        if let Some(ino) = ino.filter(|_| file.handles.load(Ordering::Relaxed) > 0) {
+            lock(&self.orphans).insert(ino, Arc::clone(file));
         }
+    }
+
+    /// Deletes the blobs of unlinked files at a path and below it; handles that are still open lose them.
+    pub(crate) async fn purge(&self, path: &str) -> Result<(), FsError> {
+        let below = names::prefix(path);
+        let files: Vec<_> = {
+            let hidden = lock(&self.hidden);
+            let inside = |name: &&String| *name == path || name.starts_with(&below);
+            let names = hidden.keys().filter(inside);
+            names.filter_map(|name| hidden.get(name).cloned()).collect()
+        };
+        for file in files {
+            self.purge_file(&file).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the blob of an unlinked file.
+    pub(crate) async fn purge_file(&self, file: &Arc<File>) -> Result<(), FsError> {
+        let path = file.path();
+        let state = file.state.lock().await;
+        let is_hidden = {
+            let mut hidden = lock(&self.hidden);
+            let is_hidden = hidden.get(&path).is_some_and(|at| Arc::ptr_eq(at, file));
+            if is_hidden {
+                hidden.remove(&path);
+            }
+            is_hidden
+        };
+        file.sever();
+        let Some(stored) = state.stored.as_ref().filter(|_| is_hidden) else {
+            return Ok(());
+        };
+        let condition = Condition::Match(stored.info.etag.clone());
+        let gone = self.bounded(self.store.delete(&path, &condition)).await;
+        self.directories.removed(&path);
+        match gone {
+            // Somebody else's version is not ours to delete.
+            Ok(()) | Err(FsError::NotFound | FsError::Stale) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a listing of a moment ago says of a file's blob.
+    pub(crate) fn listed(&self, path: &str) -> Option<BlobInfo> {
+        let (directory, name) = names::split(path);
+        self.directories.known(directory)?.get(name)?.info.clone()
     }
 
     /// Kind, length and time of a path: of the open file if there is one, else of the listing.
@@ -264,12 +305,15 @@ impl Inner {
         &self,
         path: &str,
     ) -> Result<Option<(Kind, u64, SystemTime)>, FsError> {
-        let open = lock(&self.files)
-            .get(path)
-            .map(|open| Arc::clone(&open.file));
+        let open = lock(&self.files).get(path).cloned();
         if let Some(file) = open {
-            let (length, modified) = file.look().await;
-            return Ok(Some((Kind::File, length, modified)));
+            // None while it is being opened for the first time.
+            if let Some((length, modified)) = file.look() {
+                return Ok(Some((Kind::File, length, modified)));
+            }
+        }
+        if lock(&self.hidden).contains_key(path) {
+            return Ok(None);
         }
         let (directory, name) = names::split(path);
         let listing = self
@@ -297,7 +341,7 @@ impl Inner {
         outcome.unwrap_or_else(|_| Err(blob_store::StoreError::Deadline(deadline).into()))
     }
 
-    async fn entries_of(&self, path: &str) -> Result<Vec<DirEntry>, FsError> {
+    pub(crate) async fn entries_of(&self, path: &str) -> Result<Vec<DirEntry>, FsError> {
         let listing = self
             .directories
             .snapshot(&*self.store, path, self.options.ttl);
@@ -306,9 +350,17 @@ impl Inner {
             .iter()
             .map(|(name, listed)| (name.clone(), listed.kind))
             .collect();
+        for hidden in lock(&self.hidden).keys() {
+            if let (directory, name) = names::split(hidden)
+                && directory == path
+            {
+                kinds.remove(name);
+            }
+        }
         // Files that were made but not committed yet.
-        for open in lock(&self.files).keys() {
-            if let (directory, name) = names::split(open)
+        for (open, file) in lock(&self.files).iter() {
+            if file.look().is_some()
+                && let (directory, name) = names::split(open)
                 && directory == path
             {
                 kinds.entry(name.to_owned()).or_insert(Kind::File);
@@ -324,43 +376,5 @@ impl Inner {
                 name,
             })
             .collect())
-    }
-
-    /// The blob of a file as storage has it now.
-    async fn file_info(&self, path: &str) -> Result<BlobInfo, FsError> {
-        match self.find(path).await? {
-            None => Err(FsError::NotFound),
-            Some((Kind::Directory, ..)) => Err(FsError::IsDirectory),
-            Some((Kind::File, ..)) => self.bounded(self.store.head(path)).await,
-        }
-    }
-
-    async fn copy(
-        &self,
-        from: &str,
-        source: &BlobInfo,
-        to: &str,
-        condition: &Condition,
-    ) -> Result<(), FsError> {
-        let mut blocks = Vec::new();
-        let writer = random::bytes().map_err(blob_format::FormatError::from)?;
-        let mut at = 0;
-        while at < source.length {
-            let end = source.length.min(at + PIECE);
-            let part = self.store.get_range(from, at..end, &source.etag);
-            let part = self.bounded(part).await?;
-            if source.length <= PIECE {
-                self.bounded(self.store.put_blob(to, part, condition))
-                    .await?;
-                return Ok(());
-            }
-            let id = BlockId::new(writer, blocks.len() as u64);
-            self.bounded(self.store.put_block(to, id, part)).await?;
-            blocks.push(id);
-            at = end;
-        }
-        let commit = self.store.put_block_list(to, &blocks, condition);
-        self.bounded(commit).await?;
-        Ok(())
     }
 }

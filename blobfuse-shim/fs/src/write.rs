@@ -1,117 +1,54 @@
-//! Writing one file: blocks leave while it is written, a commit makes them a version.
+//! Writing at any offset: changed extents are kept in memory whole and leave when they are full or memory is short.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use blob_format::Attributes;
-use blob_store::{BlockId, Condition, StoreError};
-use bytes::Bytes;
-use cleanroom_crypto::random;
-use tokio::task::JoinSet;
+use blob_store::Condition;
 
-use crate::encoder::Encoder;
+use crate::budget::Memory;
+use crate::cache::{ContentId, Found, Key};
+use crate::codec::{self, extents};
+use crate::draft::{Buffer, Draft, Extent};
 use crate::file::{File, State};
-use crate::handle::units;
 use crate::inner::Inner;
 use crate::{Changes, FsError, Mode};
 
-/// What was written since a file was opened for writing.
-#[derive(Debug)]
-pub(crate) struct Draft {
-    encoder: Encoder,
-    /// The version that the next commit replaces.
-    condition: Condition,
-    writer: [u8; 8],
-    sequence: u64,
-    blocks: Vec<BlockId>,
-    uploads: JoinSet<Result<(), FsError>>,
-    dirty: bool,
-    mode: u32,
-    modified: Option<SystemTime>,
-}
-
-impl Draft {
-    pub(crate) fn len(&self) -> u64 {
-        self.encoder.len()
-    }
-
-    pub(crate) const fn is_dirty(&self) -> bool {
-        self.dirty
-    }
-
-    fn block(&mut self) -> BlockId {
-        let id = BlockId::new(self.writer, self.sequence);
-        self.sequence += 1;
-        id
-    }
-
-    fn attributes(&self) -> Attributes {
-        let time = self.modified.unwrap_or_else(SystemTime::now);
-        let since = time.duration_since(SystemTime::UNIX_EPOCH);
-        let nanoseconds = since.map_or(0, |since| since.as_nanos());
-        Attributes {
-            mtime_ns: u64::try_from(nanoseconds).unwrap_or(0),
-            mode: self.mode,
-        }
-    }
-}
+/// Blocks of a blob that the service commits, less the trailer's.
+const MOST_EXTENTS: u64 = 49_999;
+/// Smallest allocation for an extent, in bytes.
+const SMALLEST: u64 = 4096;
 
 impl Inner {
-    /// A draft of a new file, or of new content for an existing version.
-    pub(crate) fn draft(&self, condition: Condition) -> Result<Draft, FsError> {
-        Ok(Draft {
-            encoder: Encoder::new(self.mode, &self.dek)?,
-            condition,
-            writer: random::bytes().map_err(blob_format::FormatError::from)?,
-            sequence: 0,
-            blocks: Vec::new(),
-            uploads: JoinSet::new(),
-            dirty: true,
-            mode: 0o644,
-            modified: None,
-        })
+    /// A draft of a new file.
+    pub(crate) fn create_draft(&self, condition: Condition) -> Result<Box<Draft>, FsError> {
+        let codec = codec::create(self.mode, &self.dek)?;
+        let mut draft = Draft::new(codec, None, condition)?;
+        draft.dirty = true;
+        Ok(Box::new(draft))
     }
 
-    /// Makes sure that there is a draft. One that continues existing content is filled with it, since sealed extents
-    /// cannot be taken over from a version whose blocks are unknown.
-    pub(crate) async fn begin(
-        self: &Arc<Self>,
-        file: &File,
-        state: &mut State,
-        keep: bool,
-    ) -> Result<(), FsError> {
-        if let Some(draft) = &state.draft
-            && (keep || draft.len() == 0)
-        {
-            return Ok(());
-        }
+    /// Makes sure that there is a draft: changes to what is stored.
+    pub(crate) fn begin<'a>(&self, state: &'a mut State) -> Result<&'a mut Draft, FsError> {
+        let draft = match (state.draft.take(), &state.stored) {
+            (Some(draft), _) => draft,
+            (None, Some(stored)) => {
+                let condition = Condition::Match(stored.info.etag.clone());
+                let codec = stored.frame.edit();
+                Box::new(Draft::new(codec, Some(Arc::clone(stored)), condition)?)
+            }
+            (None, None) => return Err(FsError::Handle),
+        };
+        Ok(state.draft.insert(draft))
+    }
+
+    /// Replaces all content by nothing.
+    pub(crate) fn begin_empty(&self, state: &mut State) -> Result<(), FsError> {
         let condition = match (&state.draft, &state.stored) {
             (Some(draft), _) => draft.condition.clone(),
-            (None, Some(stored)) => Condition::Match(stored.etag().clone()),
+            (None, Some(stored)) => Condition::Match(stored.info.etag.clone()),
             (None, None) => Condition::Absent,
         };
-        let mut draft = self.draft(condition)?;
-        if let Some(stored) = state.stored.clone().filter(|_| keep) {
-            if stored.len() > self.options.append_limit {
-                return Err(FsError::TooLarge);
-            }
-            // Nothing is new yet.
-            draft.dirty = false;
-            let mut at = 0;
-            while at < stored.len() {
-                let end = at.saturating_add(self.options.window);
-                let (start, bytes) = self.fetch(&file.path, &stored, at..end).await?;
-                let skip = usize::try_from(at - start).unwrap_or(usize::MAX);
-                let part = bytes.get(skip..).unwrap_or_default();
-                if part.is_empty() {
-                    return Err(FsError::Stale);
-                }
-                let blocks = draft.encoder.write(at, part)?;
-                self.upload(file, &mut draft, blocks).await?;
-                at += part.len() as u64;
-            }
-        }
-        state.draft = Some(draft);
+        // Uploads that are under way end with their draft; what they staged is not in the next commit.
+        state.draft = Some(self.create_draft(condition)?);
         Ok(())
     }
 
@@ -122,14 +59,220 @@ impl Inner {
         offset: u64,
         data: &[u8],
     ) -> Result<(), FsError> {
-        self.begin(file, state, true).await?;
-        let Some(draft) = &mut state.draft else {
-            return Err(FsError::Handle);
-        };
-        let blocks = draft.encoder.write(offset, data)?;
+        let draft = self.begin(state)?;
+        let end = self.check_len(draft, offset.checked_add(data.len() as u64))?;
+        if data.is_empty() {
+            return Ok(());
+        }
+        let is_sequential = offset == draft.next;
+        draft.next = end;
+        if offset > draft.len {
+            self.extend(file, state, offset).await?;
+        }
+        let extent = self.begin(state)?.codec.extent();
+        let mut at = offset;
+        let mut rest = data;
+        while !rest.is_empty() {
+            let index = at / extent;
+            let within = at - index * extent;
+            let room = usize::try_from(extent - within).unwrap_or(usize::MAX);
+            let (now, later) = rest.split_at(rest.len().min(room));
+            let stop = within + now.len() as u64;
+            self.make_dirty(file, state, index, within, stop).await?;
+            let draft = self.begin(state)?;
+            if let Some(Extent::Dirty(buffer)) = draft.extents.get_mut(&index) {
+                buffer.put(within, now);
+            }
+            at += now.len() as u64;
+            draft.len = draft.len.max(at);
+            draft.dirty = true;
+            if is_sequential && stop == extent {
+                self.stage(file, draft, index).await?;
+                if let Err(error) = self.settle(draft) {
+                    return self.fail(file, state, error);
+                }
+            }
+            rest = later;
+        }
+        if self.budget.is_short() {
+            self.spill(file, state).await?;
+        }
+        Ok(())
+    }
+
+    /// Changes the length; what is added reads as zeros.
+    pub(crate) async fn set_len(
+        self: &Arc<Self>,
+        file: &File,
+        state: &mut State,
+        len: u64,
+    ) -> Result<(), FsError> {
+        if len == 0 {
+            return self.begin_empty(state);
+        }
+        let draft = self.begin(state)?;
+        self.check_len(draft, Some(len))?;
+        if len > draft.len {
+            self.extend(file, state, len).await?;
+        } else if len < draft.len {
+            let extent = draft.codec.extent();
+            let (index, within) = (len / extent, len % extent);
+            if within > 0 {
+                self.make_dirty(file, state, index, within, within).await?;
+            }
+            let draft = self.begin(state)?;
+            if let Some(Extent::Dirty(buffer)) = draft.extents.get_mut(&index) {
+                buffer
+                    .bytes
+                    .truncate(usize::try_from(within).unwrap_or(usize::MAX));
+            }
+            draft.len = len;
+            draft.cut(draft.extents());
+            draft.dirty = true;
+        }
+        Ok(())
+    }
+
+    /// Grows a file by zeros. Whole extents of them need no memory.
+    async fn extend(
+        self: &Arc<Self>,
+        file: &File,
+        state: &mut State,
+        len: u64,
+    ) -> Result<(), FsError> {
+        let draft = self.begin(state)?;
+        if len - draft.len > self.options.hole_limit {
+            return Err(FsError::TooLarge);
+        }
+        let (extent, old) = (draft.codec.extent(), draft.len);
+        let (last, within) = (old / extent, old % extent);
+        if within > 0 {
+            // The last extent is sealed with its length, so it cannot stay as it is.
+            let stop = (len - last * extent).min(extent);
+            if let Some(Extent::Zero) = draft.extents.get(&last) {
+                // Zeros stay zeros.
+            } else {
+                self.make_dirty(file, state, last, within, stop).await?;
+                let draft = self.begin(state)?;
+                if let Some(Extent::Dirty(buffer)) = draft.extents.get_mut(&last) {
+                    let stop = usize::try_from(stop).unwrap_or(usize::MAX);
+                    buffer.bytes.resize(stop, 0);
+                }
+            }
+        }
+        let draft = self.begin(state)?;
+        for index in old.div_ceil(extent)..extents(extent, len) {
+            draft.extents.insert(index, Extent::Zero);
+        }
+        draft.len = len;
         draft.dirty = true;
-        let outcome = self.upload(file, draft, blocks).await;
-        self.keep_error(file, state, outcome)
+        Ok(())
+    }
+
+    fn check_len(&self, draft: &Draft, len: Option<u64>) -> Result<u64, FsError> {
+        let most = draft.codec.extent().saturating_mul(MOST_EXTENTS);
+        len.filter(|len| *len <= most).ok_or(FsError::TooLarge)
+    }
+
+    /// Brings an extent into memory, with room up to `stop`; its content is not needed if `from..stop` covers it.
+    async fn make_dirty(
+        self: &Arc<Self>,
+        file: &File,
+        state: &mut State,
+        index: u64,
+        from: u64,
+        stop: u64,
+    ) -> Result<(), FsError> {
+        loop {
+            let draft = self.begin(state)?;
+            let extent = draft.codec.extent();
+            let have = draft.extent_len(index);
+            let room = capacity(stop.max(have), extent);
+            if let Some(Extent::Dirty(buffer)) = draft.extents.get_mut(&index) {
+                if buffer.bytes.capacity() as u64 >= stop {
+                    return Ok(());
+                }
+                if let Some(memory) = self.cache.make_room(&self.budget, room) {
+                    return buffer.grow(room, memory);
+                }
+                // Nobody waits for memory while holding some.
+                self.spill(file, state).await?;
+                continue;
+            }
+            let is_covered = have == 0 || (from == 0 && stop >= have);
+            let is_zero = matches!(draft.extents.get(&index), Some(Extent::Zero));
+            let base = draft.clean(index).cloned().filter(|_| !is_covered);
+            let sealed = base.as_ref().map_or(0, |base| {
+                let stored = base.frame.stored(index, 0..have);
+                stored.end - stored.start
+            });
+            // A copy is made once, when a fetched extent gets its room to grow.
+            let need = room + sealed.max(if base.is_some() { have } else { 0 });
+            let Some(mut memory) = self.room_for_writing(file, state, need).await? else {
+                continue;
+            };
+            let draft = self.begin(state)?;
+            let content = match (&base, draft.extents.get(&index)) {
+                (Some(base), _) => Some(base.contents.of(index)),
+                (None, Some(Extent::Staged { content, .. })) if !is_covered => Some(*content),
+                _ => None,
+            };
+            let mut bytes = Vec::new();
+            if let Some(content) = content
+                && !self.copy_cached(content, have, draft.codec.unit(), &mut bytes)
+            {
+                let Some(base) = &base else {
+                    // Staged content can only be read back once it is committed.
+                    drop((bytes, memory));
+                    self.spill(file, state).await?;
+                    continue;
+                };
+                bytes = self.open(file, base, index, 0..have).await?.into();
+            }
+            if is_zero && !is_covered {
+                bytes.resize(usize::try_from(have).unwrap_or(0), 0);
+            }
+            let room = usize::try_from(room).unwrap_or(usize::MAX);
+            bytes.reserve_exact(room.saturating_sub(bytes.len()));
+            memory.shrink(room as u64);
+            let buffer = Buffer { bytes, memory };
+            draft.extents.insert(index, Extent::Dirty(buffer));
+            return Ok(());
+        }
+    }
+
+    /// Copies a whole extent from the cache; `false` if it is not there.
+    fn copy_cached(&self, content: ContentId, len: u64, unit: u64, out: &mut Vec<u8>) -> bool {
+        let is_there = (0..len.div_ceil(unit)).all(|unit| {
+            let found = self.cache.find(Key { content, unit });
+            if let Found::Ready(chunk) = &found {
+                out.extend_from_slice(&chunk.bytes);
+            }
+            matches!(found, Found::Ready(_))
+        });
+        is_there && out.len() as u64 == len
+    }
+
+    /// Memory for a writer: from the cache, else from what he wrote himself, else he waits for others. `None` if what
+    /// he knew of his draft may have changed meanwhile.
+    async fn room_for_writing(
+        self: &Arc<Self>,
+        file: &File,
+        state: &mut State,
+        bytes: u64,
+    ) -> Result<Option<Memory>, FsError> {
+        if let Some(memory) = self.cache.make_room(&self.budget, bytes) {
+            return Ok(Some(memory));
+        }
+        if state
+            .draft
+            .as_ref()
+            .is_some_and(|draft| draft.holds_memory())
+        {
+            self.spill(file, state).await?;
+            return Ok(None);
+        }
+        self.room(bytes).await.map(Some)
     }
 
     pub(crate) async fn change(
@@ -139,141 +282,62 @@ impl Inner {
         changes: Changes,
     ) -> Result<(), FsError> {
         if let Some(size) = changes.size {
-            self.begin(file, state, size != 0).await?;
-            if let Some(draft) = &mut state.draft {
-                let blocks = draft.encoder.set_len(size)?;
-                draft.dirty = true;
-                let outcome = self.upload(file, draft, blocks).await;
-                self.keep_error(file, state, outcome)?;
-            }
+            self.set_len(file, state, size).await?;
         }
         let records = matches!(self.mode, Mode::CseV2(_));
         if let Some(mode) = changes.mode {
-            let Some(draft) = state.draft.as_mut().filter(|_| records) else {
+            if !records {
                 return Err(FsError::NotSupported(
                     "modes are recorded while a v2 file is written",
                 ));
-            };
+            }
+            let draft = self.begin(state)?;
             draft.mode = mode & 0o7777;
             draft.dirty = true;
         }
-        match (changes.modified, &mut state.draft) {
+        match changes.modified {
             // A commit sets the present time anyway.
-            (None, _) | (Some(None), Some(_)) => Ok(()),
-            (Some(Some(time)), Some(draft)) if records => {
-                draft.modified = Some(time);
+            None | Some(None) => Ok(()),
+            Some(Some(time)) if records => {
+                let draft = self.begin(state)?;
+                draft.time = Some(time);
                 draft.dirty = true;
                 Ok(())
             }
-            _ => Err(FsError::NotSupported(
+            Some(Some(_)) => Err(FsError::NotSupported(
                 "times are recorded while a v2 file is written",
             )),
         }
     }
+}
 
-    /// Starts the upload of blocks, waiting for memory.
-    async fn upload(
-        self: &Arc<Self>,
-        file: &File,
-        draft: &mut Draft,
-        blocks: Vec<Vec<u8>>,
-    ) -> Result<(), FsError> {
-        for block in blocks {
-            let need = units(block.len() as u64).min(units(self.options.write_memory));
-            let memory = Arc::clone(&self.write_memory)
-                .acquire_many_owned(need)
-                .await
-                .map_err(|_| FsError::Handle)?;
-            let id = draft.block();
-            draft.blocks.push(id);
-            let (inner, path) = (Arc::clone(self), file.path.clone());
-            draft.uploads.spawn(async move {
-                let body = Bytes::from(block);
-                let outcome = inner.bounded(inner.store.put_block(&path, id, body)).await;
-                drop(memory);
-                outcome
-            });
-            while let Some(done) = draft.uploads.try_join_next() {
-                done.unwrap_or(Err(FsError::Handle))?;
-            }
+impl Buffer {
+    /// Writes within the room that was made.
+    fn put(&mut self, within: u64, data: &[u8]) {
+        let start = usize::try_from(within).unwrap_or(usize::MAX);
+        let end = start.saturating_add(data.len());
+        if self.bytes.len() < start {
+            self.bytes.resize(start, 0);
         }
+        let over = end.min(self.bytes.len()) - start;
+        let (replace, append) = data.split_at(over);
+        if let Some(target) = self.bytes.get_mut(start..start + over) {
+            target.copy_from_slice(replace);
+        }
+        self.bytes.extend_from_slice(append);
+    }
+
+    fn grow(&mut self, room: u64, memory: Memory) -> Result<(), FsError> {
+        let mut bytes = Vec::with_capacity(usize::try_from(room).map_err(|_| FsError::TooLarge)?);
+        bytes.extend_from_slice(&self.bytes);
+        // The old bytes go before their memory is given back.
+        self.bytes = bytes;
+        self.memory = memory;
         Ok(())
     }
+}
 
-    /// Makes everything written so far durable, or tells that it is not.
-    pub(crate) async fn commit(
-        self: &Arc<Self>,
-        file: &File,
-        state: &mut State,
-    ) -> Result<(), FsError> {
-        if let Some(error) = &state.error {
-            return Err(error.clone());
-        }
-        let Some(draft) = state.draft.as_mut().filter(|draft| draft.dirty) else {
-            return Ok(());
-        };
-        let outcome = self.publish(file, draft).await;
-        // A conflict shows that the listing is old, too.
-        self.directories.changed(&file.path);
-        if outcome.is_ok() {
-            // The new version is looked at when somebody reads it.
-            state.stored = None;
-        }
-        self.keep_error(file, state, outcome)
-    }
-
-    async fn publish(&self, file: &File, draft: &mut Draft) -> Result<(), FsError> {
-        let _gate = self.changing().await?;
-        while let Some(done) = draft.uploads.join_next().await {
-            done.unwrap_or(Err(FsError::Handle))?;
-        }
-        let attributes = draft.attributes();
-        let tail = draft.encoder.commit(&file.path, attributes)?;
-        let body = Bytes::from(tail.bytes);
-        let path = file.path.as_str();
-        let committed = if draft.blocks.is_empty() {
-            let put = self.store.put_blob(path, body, &draft.condition);
-            self.at_commit(put).await?
-        } else {
-            let mut blocks = draft.blocks.clone();
-            if !body.is_empty() {
-                let id = draft.block();
-                blocks.push(id);
-                self.bounded(self.store.put_block(path, id, body)).await?;
-            }
-            let put = self.store.put_block_list(path, &blocks, &draft.condition);
-            self.at_commit(put).await?
-        };
-        draft.condition = Condition::Match(committed.clone());
-        draft.dirty = false;
-        self.written(path, committed, tail.entry);
-        Ok(())
-    }
-
-    async fn at_commit<T>(
-        &self,
-        put: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, FsError> {
-        let put = tokio::time::timeout(self.options.deadline, put).await;
-        match put.unwrap_or(Err(StoreError::Deadline(self.options.deadline))) {
-            Err(StoreError::Changed | StoreError::Exists | StoreError::BlocksGone) => {
-                Err(FsError::Conflict)
-            }
-            outcome => Ok(outcome?),
-        }
-    }
-
-    /// Data that did not reach storage is never forgotten silently.
-    fn keep_error(
-        &self,
-        file: &File,
-        state: &mut State,
-        outcome: Result<(), FsError>,
-    ) -> Result<(), FsError> {
-        if let Err(error) = &outcome {
-            state.error = Some(error.clone());
-            self.lost(&file.path);
-        }
-        outcome
-    }
+/// Room for `need` bytes of an extent, so that growing byte by byte copies little.
+fn capacity(need: u64, extent: u64) -> u64 {
+    need.next_power_of_two().max(SMALLEST).min(extent)
 }

@@ -91,6 +91,8 @@ fn errno(operation: &'static str, error: &FsError) -> Errno {
 const fn flags(opened: Opened) -> FopenFlags {
     if opened.direct {
         FopenFlags::FOPEN_DIRECT_IO
+    } else if opened.keep {
+        FopenFlags::FOPEN_KEEP_CACHE
     } else {
         FopenFlags::empty()
     }
@@ -102,10 +104,12 @@ fn text(name: &OsStr) -> Result<String, FsError> {
 
 impl Filesystem for Adapter {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        // What the kernel cannot do it does not get; nothing here is needed for correctness but the first.
+        // What the kernel cannot do it does not get; nothing here is needed for correctness but the first. The kernel's
+        // write-back cache is not wanted: it would tell of errors too late, and read before it writes.
         let wanted = [
             InitFlags::FUSE_ATOMIC_O_TRUNC,
             InitFlags::FUSE_PARALLEL_DIROPS,
+            InitFlags::FUSE_ASYNC_DIO,
         ];
         for capability in wanted {
             if config.add_capabilities(capability).is_err() {
@@ -391,16 +395,18 @@ impl Filesystem for Adapter {
             }
         };
         let own = [".", ".."].map(|name| (ino, FileType::Directory, name));
-        let names = entries.iter().map(|entry| {
+        let skip = usize::try_from(offset).unwrap_or(usize::MAX);
+        let names = entries.get(skip.saturating_sub(own.len())..);
+        let names = names.unwrap_or_default().iter().map(|entry| {
             (
                 INodeNo(entry.ino),
                 file_type(entry.kind),
                 entry.name.as_str(),
             )
         });
-        let skip = usize::try_from(offset).unwrap_or(usize::MAX);
-        for (index, (ino, kind, name)) in own.into_iter().chain(names).enumerate().skip(skip) {
-            if reply.add(ino, index as u64 + 1, kind, name) {
+        let own = own.into_iter().skip(skip);
+        for ((ino, kind, name), next) in own.chain(names).zip(offset + 1..) {
+            if reply.add(ino, next, kind, name) {
                 break;
             }
         }

@@ -16,7 +16,7 @@ pub(super) fn shown(attr: &Attr, read_only: bool) -> FileAttr {
         crtime: attr.modified,
         kind: file_type(attr.kind),
         perm: permissions(attr.kind, read_only),
-        nlink: 1,
+        nlink: u32::from(!attr.unlinked),
         uid: APPLICATION_UID,
         gid: APPLICATION_UID,
         rdev: 0,

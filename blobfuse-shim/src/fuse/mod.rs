@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 use self::adapter::Adapter;
 use crate::ShimError;
 
-/// Readers of the device; work is done on the runtime.
-const THREADS: usize = 2;
+/// Readers of the device, each with a queue of its own; work is done on the runtime.
+const THREADS: usize = 4;
 
 /// Shakes hands with the kernel and serves the mount on threads of its own until it ends; `ended` tells when.
 ///
@@ -28,6 +28,7 @@ pub async fn serve(
     let mut config = Config::default();
     config.acl = SessionACL::All;
     config.n_threads = Some(THREADS);
+    config.clone_fd = true;
     let session = tokio::task::spawn_blocking(move || {
         Session::from_fd(adapter, device, SessionACL::All, config)
     });

@@ -46,6 +46,9 @@ pub enum StoreError {
     /// The blob is leased by somebody.
     #[error("blob storage: the blob is leased")]
     Leased,
+    /// The account takes no more data.
+    #[error("blob storage: the account is full")]
+    Full,
     /// A refusal with no meaning of its own here.
     #[error("blob storage: {operation} was refused with status {status} ({code})")]
     Refused {
@@ -103,6 +106,7 @@ impl Coded for StoreError {
             Self::Unavailable { .. } => "CR-BLOB-0013",
             Self::Answer { .. } => "CR-BLOB-0014",
             Self::Deadline(_) => "CR-BLOB-0015",
+            Self::Full => "CR-BLOB-0016",
             Self::Https(error) => error.code(),
             Self::Token(error) => error.code(),
         }
@@ -111,7 +115,7 @@ impl Coded for StoreError {
     fn fault(&self) -> Fault {
         match self {
             Self::Unauthenticated { .. } | Self::Forbidden { .. } | Self::WrongKey => Fault::Denied,
-            Self::KeyNotUsed | Self::Answer { .. } => Fault::Upstream { retry: false },
+            Self::KeyNotUsed | Self::Full | Self::Answer { .. } => Fault::Upstream { retry: false },
             Self::Leased | Self::Unavailable { .. } | Self::Deadline(_) => {
                 Fault::Upstream { retry: true }
             }
@@ -140,6 +144,7 @@ impl StoreError {
             | (409, "LeaseIdMismatchWithBlobOperation" | "LeaseAlreadyPresent") => Self::Leased,
             (412, _) => Self::Changed,
             (400, "InvalidBlockList" | "InvalidBlobOrBlock") => Self::BlocksGone,
+            (507, _) | (_, "AccountIsFull" | "QuotaExceeded" | "InsufficientStorage") => Self::Full,
             (401, _) | (403, "AuthenticationFailed") => Self::Unauthenticated { code: code() },
             (403, _) => Self::Forbidden { code: code() },
             (408 | 429 | 500.., _) => Self::Unavailable {

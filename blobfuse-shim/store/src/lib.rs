@@ -5,6 +5,7 @@
 //! under a customer-provided key every answer must prove that the key was used.
 
 mod azure;
+mod blocks;
 mod cpk;
 mod error;
 mod list;
@@ -123,6 +124,21 @@ pub trait BlobStore: Send + Sync + 'static {
         blocks: &'a [BlockId],
         condition: &'a Condition,
     ) -> Outcome<'a, Etag>;
+
+    /// The blocks of the committed version with their lengths in bytes, in order; `None` if some are not named as a
+    /// [`BlockId`], so that a later commit cannot name them. A blob that was written in one piece has none.
+    fn committed_blocks<'a>(&'a self, name: &'a str) -> Outcome<'a, Option<Vec<(BlockId, u64)>>>;
+
+    /// Gives a blob, or a directory with everything below it, another name in one step; `None` where the store cannot.
+    fn rename<'a>(
+        &'a self,
+        _from: &'a str,
+        _to: &'a str,
+        _source: &'a Condition,
+        _target: &'a Condition,
+    ) -> Outcome<'a, Option<Etag>> {
+        Box::pin(async { Ok(None) })
+    }
 
     /// One page of the names that start with `prefix`; with `directories`, names are cut behind the next `/`.
     fn list<'a>(

@@ -6,12 +6,13 @@
 mod room;
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use std::io::{Read, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 use emulators::upset::{Kind, Upset};
 use room::{APPLICATION, LAUNCHER, Room};
 use serde_json::json;
+use sidecar_http::Coded;
 
 const NONCE: &str = "00112233445566778899aabbccddeeff";
 
@@ -133,7 +134,7 @@ fn a_source_under_a_customer_key_is_read_only_and_another_key_reads_nothing() {
 }
 
 #[test]
-fn sigterm_brings_home_what_was_written_and_tells_when_it_cannot() {
+fn durable_8_sigterm_brings_home_what_was_written_and_tells_when_it_cannot() {
     for (storage_works, code) in [(true, 0), (false, 1)] {
         let room = Room::new();
         let mut shim = room.start(
@@ -160,7 +161,47 @@ fn sigterm_brings_home_what_was_written_and_tells_when_it_cannot() {
 }
 
 #[test]
-fn a_refused_key_ends_the_process_with_the_code_of_the_one_who_refused() {
+fn durable_7_what_was_synced_survives_kill_9_and_nothing_else_is_seen() {
+    let room = Room::new();
+    let args = ["--no-read-only", "--encryption-mode", "CSE"];
+    let mut synced: Vec<u8> = Vec::new();
+    for round in 0..4_u8 {
+        let mut shim = room.start("output", 10021, &args);
+        shim.wait_ready();
+        let path = room.mount_path("output").join("data");
+        let before = synced.clone();
+        synced = shim.inside(APPLICATION, move || {
+            let mut options = fs::File::options();
+            let options = options.read(true).write(true).create(true);
+            let mut file = options.open(&path).unwrap();
+            let mut content = Vec::new();
+            file.read_to_end(&mut content).unwrap();
+            assert!(content == before, "after {round} crashes");
+            // Over the border of two extents, in the middle, and longer each time.
+            let offset = 4_194_000 * usize::from(round) / 2;
+            let part = vec![round + 1; 4_500_000];
+            file.write_all_at(&part, offset as u64).unwrap();
+            content.resize(content.len().max(offset + part.len()), 0);
+            content[offset..offset + part.len()].copy_from_slice(&part);
+            file.sync_all().unwrap();
+            file.write_all_at(&[0xff; 5_000_000], 100).unwrap();
+            file.set_len(17).unwrap();
+            // Closing would commit.
+            std::mem::forget(file);
+            content
+        });
+        shim.kill();
+    }
+    let mut shim = room.start("output", 10021, &args);
+    shim.wait_ready();
+    let path = room.mount_path("output").join("data");
+    let read = shim.inside(APPLICATION, move || fs::read(path).unwrap());
+    assert!(read == synced);
+    assert_eq!(shim.terminate(), 0);
+}
+
+#[test]
+fn a_refused_key_is_told_to_whoever_waits_with_the_code_of_the_one_who_refused() {
     let room = Room::new();
     room.refuse_keys();
     let mut shim = room.start(
@@ -168,7 +209,15 @@ fn a_refused_key_ends_the_process_with_the_code_of_the_one_who_refused() {
         10020,
         &["--encryption-mode", "CSE", "--format", "v2"],
     );
-    assert_eq!(shim.wait(), 1);
+    // Whenever it is asked, and not at anybody's deadline.
+    for _ in 0..2 {
+        let error = shim.never_ready();
+        assert_eq!(error.code(), "CR-SECRETS-0099", "{error}");
+        let text = error.to_string();
+        assert!(text.contains("failed: mount: "), "{text}");
+        assert!(text.contains("not granted"), "{text}");
+    }
+    assert_eq!(shim.terminate(), 1);
     assert_eq!(
         room.marker("input.volume.error")["reason"],
         "CR-SECRETS-0099"

@@ -24,7 +24,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use sidecar_http::{Request, UnixClient};
+use sidecar_http::{CallError, Request, UnixClient};
 
 pub(crate) const APPLICATION: u32 = 1000;
 pub(crate) const LAUNCHER: u32 = 10031;
@@ -252,6 +252,14 @@ impl Shim {
         assert!(ready.is_ok(), "{ready:?}: {}", self.log());
     }
 
+    /// What somebody hears who would wait for an hour.
+    pub(crate) fn never_ready(&self) -> CallError {
+        let client = self.client();
+        let hour = Duration::from_secs(3600);
+        let ready = as_user(LAUNCHER, move || block_on(client.wait_ready(hour)));
+        ready.expect_err("it is not ready")
+    }
+
     pub(crate) fn post(&self, uid: u32, path: &str, body: &Value) -> (u16, Value) {
         let (client, body) = (self.client(), Bytes::from(body.to_string()));
         let path = path.to_owned();
@@ -285,6 +293,12 @@ impl Shim {
         let pid = Pid::from_raw(i32::try_from(self.pid()).unwrap());
         kill(pid, Signal::SIGTERM).unwrap();
         self.wait()
+    }
+
+    /// Ends the process without a chance to do anything.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     pub(crate) fn wait(&mut self) -> i32 {

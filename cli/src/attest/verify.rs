@@ -4,12 +4,13 @@ use std::str::FromStr;
 use std::time::SystemTime;
 
 use clap::Args;
-use snp::{Material, MinimumTcb, Product, Requirements, Roots, Tcb, UvmRoots, report_data};
+use snp::{Material, MinimumTcb, Product, Requirements, Tcb, report_data};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::evidence_file::{self, EvidenceFile};
 use super::release_policy::host_data;
+use super::trust::TrustArgs;
 use super::{Output, files, show};
 use crate::CliError;
 
@@ -47,9 +48,6 @@ pub struct VerifyArgs {
     /// minimum of that product.
     #[arg(long, value_name = "PRODUCT=TCB")]
     minimum_tcb: Vec<Minimum>,
-    /// Oldest utility VM, by the security version of its endorsement.
-    #[arg(long, value_name = "SVN")]
-    minimum_svn: Option<u64>,
     /// Accept keys that AMD gave to the cloud provider, which vouch for no single chip.
     #[arg(long)]
     vlek: bool,
@@ -59,15 +57,8 @@ pub struct VerifyArgs {
     /// Judge validity at this time (RFC 3339) instead of now.
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
-    /// PEM of a test root instead of AMD's: for emulators.
-    #[arg(long, value_name = "FILE", requires = "insecure_virtual")]
-    amd_root: Option<PathBuf>,
-    /// did:x509 of a test issuer of utility VM endorsements instead of Microsoft's.
-    #[arg(long, value_name = "DID", requires = "insecure_virtual")]
-    uvm_issuer: Option<String>,
-    /// Allow test roots.
-    #[arg(long)]
-    insecure_virtual: bool,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// How to show the checks.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -98,7 +89,7 @@ impl FromStr for Minimum {
 pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, CliError> {
     let evidence = args.material()?;
     let requirements = args.requirements()?;
-    let (roots, uvm_roots) = args.roots()?;
+    let (roots, uvm_roots) = args.trust.roots()?;
     let material = Material {
         report: evidence.report.as_deref().unwrap_or_default(),
         chain_pem: evidence.chain_pem.as_deref().unwrap_or_default(),
@@ -174,30 +165,6 @@ impl VerifyArgs {
             reason: "neither 64 nor 128 hex digits".to_owned(),
         })?;
         Ok(bound)
-    }
-
-    fn roots(&self) -> Result<(Roots, UvmRoots), CliError> {
-        let unusable = |argument| {
-            move |error: snp::SnpError| CliError::Argument {
-                argument,
-                reason: error.to_string(),
-            }
-        };
-        let roots = match &self.amd_root {
-            Some(path) => {
-                let pem = files::text(path, CRL_CAP)?;
-                Roots::from_pem(&pem).map_err(unusable("--amd-root"))?
-            }
-            None => Roots::amd(),
-        };
-        let microsoft = UvmRoots::microsoft().map_err(unusable("the compiled-in UVM roots"))?;
-        let minimum = self.minimum_svn.unwrap_or_else(|| microsoft.minimum_svn());
-        let uvm_roots = match &self.uvm_issuer {
-            Some(issuer) => UvmRoots::custom(issuer, microsoft.feed(), minimum)
-                .map_err(unusable("--uvm-issuer"))?,
-            None => microsoft.with_minimum_svn(minimum),
-        };
-        Ok((roots, uvm_roots))
     }
 }
 

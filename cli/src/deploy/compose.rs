@@ -7,6 +7,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use nix::mount::{MntFlags, umount2};
+use policy::emit::COMPOSE_GROUP;
 use policy::{ContainerGroup, ImageManifest};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
@@ -61,15 +62,23 @@ impl Project {
             return Err(error);
         }
         let main = self.container(MAIN).await?;
-        let mut wait = docker(&["wait", &main]);
-        wait.stdout(Stdio::piped()).kill_on_drop(true);
-        let wait = wait.spawn()?.wait_with_output();
-        tokio::pin!(wait);
+        let wait = end_of(&main)?;
+        // Docker takes the network away from everybody with the container that owns it.
+        let network = self.container(COMPOSE_GROUP).await?;
+        let cut_off = end_of(&network)?;
+        tokio::pin!(wait, cut_off);
         // Counted from the first request to stop; further ones change nothing.
         let mut deadline = None;
         let output = loop {
             tokio::select! {
+                biased;
                 output = &mut wait => break output?,
+                _ = &mut cut_off => {
+                    say("the group has no network any more: nothing can be sealed or told, so it is ended");
+                    // It may have ended by itself.
+                    let _ = run_docker(&["kill", &main]).await;
+                    break wait.await?;
+                }
                 _ = terminate.recv() => {},
                 _ = interrupt.recv() => {},
                 () = until(deadline) => {
@@ -93,13 +102,12 @@ impl Project {
     }
 
     /// Tells which containers did not end well.
-    #[expect(clippy::print_stderr, reason = "the deployment's terminal")]
     async fn report(&self) -> Result<(), DeployError> {
         for (name, id) in self.containers().await? {
             let format = "{{.State.Running}} {{.State.ExitCode}}";
             let state = run_docker(&["inspect", "--format", format, &id]).await?;
             if let Some(code) = state.trim().strip_prefix("false ").filter(|c| *c != "0") {
-                eprintln!("container {name} ended with exit code {code}");
+                say(&format!("container {name} ended with exit code {code}"));
             }
         }
         Ok(())
@@ -161,6 +169,18 @@ impl Project {
             .args(arguments);
         finish(command).await
     }
+}
+
+#[expect(clippy::print_stderr, reason = "the deployment's terminal")]
+fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+/// Returns at the end of a container, with its exit code as text.
+fn end_of(container: &str) -> Result<impl Future<Output = std::io::Result<Output>>, DeployError> {
+    let mut wait = docker(&["wait", container]);
+    wait.stdout(Stdio::piped()).kill_on_drop(true);
+    Ok(wait.spawn()?.wait_with_output())
 }
 
 async fn until(deadline: Option<Instant>) {

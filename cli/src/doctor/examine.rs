@@ -1,6 +1,6 @@
 use attestation::{
     AttestError, ContextPlace, Evidence, MaaClient, MaaToken, Report, RuntimeData, SecurityContext,
-    Verified, is_allow_all, parse_endpoint,
+    Verified, Verifier, is_allow_all, parse_endpoint,
 };
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -25,6 +25,7 @@ const DEVICE: &str = "device";
 const CONTEXT: &str = "context files";
 const POLICY: &str = "policy hash";
 const ENDORSEMENTS: &str = "endorsements";
+const VERIFICATION: &str = "verification";
 const MAA: &str = "MAA";
 const TOKEN: &str = "token";
 const VAULT: &str = "vault";
@@ -34,6 +35,7 @@ const WRAP: &str = "wrap";
 pub(super) struct Examination<'a> {
     args: &'a DoctorArgs,
     azure: Azure,
+    verifier: Verifier,
     source: Source,
     maa: Option<Url>,
     key: Option<(Url, &'a str)>,
@@ -45,7 +47,9 @@ impl<'a> Examination<'a> {
         let endpoint = |text: &Option<String>| text.as_deref().map(parse_endpoint).transpose();
         let vault = endpoint(&args.vault)?;
         let secret_vault = endpoint(&args.secret_vault)?.or_else(|| vault.clone());
+        let (roots, uvm_roots) = args.trust.roots()?;
         Ok(Self {
+            verifier: Verifier::with_roots(roots, uvm_roots),
             azure: access.azure()?,
             source: Source::of(args.agent)?,
             maa: endpoint(&args.maa)?,
@@ -80,6 +84,7 @@ impl<'a> Examination<'a> {
                 None
             }
         };
+        let evidence = self.verification(&mut walk, evidence, &context, &runtime);
         let token = self.maa(&mut walk, evidence.as_ref(), &runtime).await;
         let key = self.vault(&mut walk, token.as_ref(), &transfer_key).await;
         self.wrap(&mut walk, key.as_ref()).await;
@@ -145,6 +150,33 @@ impl<'a> Examination<'a> {
         walk.step(ENDORSEMENTS, evidence, describe, todo)
     }
 
+    /// The evidence, if whoever relies on it would accept it.
+    fn verification(
+        &self,
+        walk: &mut Walk,
+        evidence: Option<Evidence>,
+        context: &SecurityContext,
+        runtime: &RuntimeData,
+    ) -> Option<Evidence> {
+        let Some(evidence) = evidence else {
+            walk.not_checked(
+                VERIFICATION,
+                "there is no evidence",
+                "mend what failed above",
+            );
+            return None;
+        };
+        // Where the policy is not visible from here, whose it is has a step of its own.
+        let host_data = context
+            .policy()
+            .map_or_else(|_| *evidence.report.host_data(), sha256);
+        let bound = runtime.report_data();
+        let verification = self.verifier.verify(evidence.material(), host_data, bound);
+        let todo = "look up the code of each failed check: it says who must act; until then no vault releases a key";
+        walk.verification(VERIFICATION, &verification, todo);
+        verification.accepted().then_some(evidence)
+    }
+
     async fn maa(
         &self,
         walk: &mut Walk,
@@ -159,7 +191,7 @@ impl<'a> Examination<'a> {
         let Some(evidence) = evidence else {
             walk.not_checked(
                 MAA,
-                "there is no evidence to send",
+                "there is no evidence that verifies",
                 "mend what failed above",
             );
             walk.not_checked(TOKEN, "there is no evidence", "mend what failed above");

@@ -2,6 +2,7 @@ use std::fmt;
 
 use serde::Serialize;
 use sidecar_http::{Coded, chain};
+use snp::{Check, Verification};
 
 /// What a step came to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -26,6 +27,9 @@ pub(crate) struct Step {
     /// The one thing to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) todo: Option<&'static str>,
+    /// The verifier's table, where the step is a verification.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) checks: Vec<Check>,
 }
 
 /// All steps, in the order of the way.
@@ -64,6 +68,28 @@ impl Walk {
         self.push(name, Verdict::NotChecked, why.to_owned(), None, Some(todo));
     }
 
+    /// Passes or fails a step by the verifier's table, which goes along.
+    pub(super) fn verification(
+        &mut self,
+        name: &'static str,
+        verification: &Verification,
+        todo: &'static str,
+    ) {
+        let checks = verification.checks();
+        let failing = checks.iter().filter(|one| !one.verdict.accepts()).count();
+        match verification.failure() {
+            None => self.passed(name, format!("every check holds, of {}", checks.len())),
+            Some(first) => {
+                let found = format!("{failing} of {} checks do not hold", checks.len());
+                let code = first.id.code().to_owned();
+                self.push(name, Verdict::Failed, found, Some(code), Some(todo));
+            }
+        }
+        if let Some(step) = self.steps.last_mut() {
+            step.checks = checks.to_vec();
+        }
+    }
+
     /// Passes or fails a step, and gives what it came to.
     pub(super) fn step<T, E: Coded>(
         &mut self,
@@ -98,6 +124,7 @@ impl Walk {
             found,
             code,
             todo,
+            checks: Vec::new(),
         });
     }
 }
@@ -117,6 +144,24 @@ impl fmt::Display for Walk {
                 write!(f, "{code}: ")?;
             }
             writeln!(f, "{}", step.found)?;
+            for check in step
+                .checks
+                .iter()
+                .filter(|one| one.verdict == snp::Verdict::Failed)
+            {
+                let Check {
+                    id,
+                    expected,
+                    actual,
+                    ..
+                } = check;
+                let (code, what) = (id.code(), id.what());
+                writeln!(
+                    f,
+                    "       {:width$}  {code} {id}: {what}: expected {expected}, actual {actual}",
+                    ""
+                )?;
+            }
             if let Some(todo) = step.todo {
                 writeln!(f, "       {:width$}  to do: {todo}", "")?;
             }

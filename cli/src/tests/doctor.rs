@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use attestation::Verifier;
 use clap::Parser;
 use cleanroom_crypto::digest::sha256;
 use emulators::upset::{Kind, Upset};
@@ -17,6 +18,10 @@ use super::keys::{bind, prepared};
 use crate::doctor::{DoctorArgs, Walk, examine};
 
 const CCE_POLICY: &[u8] = b"package policy\n";
+const MOCK: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../tests/vectors/attestation-mock"
+);
 
 #[derive(Parser)]
 struct Line {
@@ -26,6 +31,10 @@ struct Line {
 
 /// An agent without hardware on a loopback port, for the context in the desk's folder.
 async fn agent(desk: &Desk) -> (SocketAddr, DropGuard) {
+    agent_that_believes(desk, virtual_attester::verifier().unwrap())
+}
+
+fn agent_that_believes(desk: &Desk, verifier: Verifier) -> (SocketAddr, DropGuard) {
     let directory = desk.path("context");
     std::fs::create_dir_all(&directory).unwrap();
     emulators::amd::write_context(&directory, CCE_POLICY).unwrap();
@@ -33,13 +42,16 @@ async fn agent(desk: &Desk) -> (SocketAddr, DropGuard) {
     let stop = CancellationToken::new();
     let agent = Agent::new(
         VirtualAttester::new(Some(directory.clone())),
+        verifier,
         HttpsClient::new(&trust).unwrap(),
         trust,
         Config::for_directory(directory),
         stop.clone(),
     );
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
+    let listener = TcpListener::from_std(listener).unwrap();
     let serving = serve_tcp(
         listener,
         routes(Arc::new(agent)),
@@ -50,14 +62,24 @@ async fn agent(desk: &Desk) -> (SocketAddr, DropGuard) {
     (address, stop.drop_guard())
 }
 
+/// Trust in the test root, which the world's agents are judged by.
+fn test_root() -> String {
+    let issuer = std::fs::read_to_string(format!("{MOCK}/uvm-did.txt")).unwrap();
+    let issuer = issuer.trim();
+    format!(
+        " --insecure-virtual --amd-root {MOCK}/ark-milan.pem --uvm-issuer {issuer} --minimum-svn 100"
+    )
+}
+
 /// What to examine at litware: everything that exists.
 fn whole(desk: &Desk, agent: SocketAddr) -> String {
     let vault = desk.world().url("litwarekv.vault.azure.net");
     let maa = desk.world().url("sharedneu.neu.attest.azure.net");
     format!(
         "--agent {agent} --context-dir @context --maa {maa} --vault {vault} \
-         --key litware-kek --secret {}",
-        secret(desk)
+         --key litware-kek --secret {}{}",
+        secret(desk),
+        test_root()
     )
 }
 
@@ -114,6 +136,7 @@ async fn a_sound_way_passes_every_step_and_shows_no_secret() {
             "context files Passed",
             "policy hash Passed",
             "endorsements Passed",
+            "verification Passed",
             "MAA Passed",
             "token Passed",
             "vault Passed",
@@ -150,7 +173,7 @@ async fn a_key_for_another_deployment_is_refused_by_name_of_the_claim_before_the
     assert!(vault.todo.unwrap().contains("wrap-deks"));
     let requests = desk.world().requests("vault");
     assert!(!requests.iter().any(|one| one.path.ends_with("/release")));
-    assert_eq!(verdicts(&walk)[7], "wrap NotChecked");
+    assert_eq!(verdicts(&walk)[8], "wrap NotChecked");
 }
 
 #[tokio::test]
@@ -190,16 +213,64 @@ async fn each_failure_is_told_at_its_own_step_with_one_thing_to_do() {
 
     // A secret that was never written.
     let missing = examined(&desk, &line.replace(&secret(&desk), "nothing-here")).await;
-    assert_eq!(verdicts(&missing)[6], "vault Passed");
-    assert_eq!(verdicts(&missing)[7], "wrap Failed");
-    assert_eq!(missing.steps[7].code.as_deref(), Some("CR-KV-0012"));
+    assert_eq!(verdicts(&missing)[7], "vault Passed");
+    assert_eq!(verdicts(&missing)[8], "wrap Failed");
+    assert_eq!(missing.steps[8].code.as_deref(), Some("CR-KV-0012"));
 
     // MAA refuses.
     desk.world()
         .upset(Upset::next("maa", Kind::Status(400)).at("/attest/"));
     let refused = examined(&desk, &line).await;
-    assert_eq!(verdicts(&refused)[4..6], ["MAA Passed", "token Failed"]);
-    assert_eq!(verdicts(&refused)[6], "vault NotChecked");
+    assert_eq!(verdicts(&refused)[5..7], ["MAA Passed", "token Failed"]);
+    assert_eq!(verdicts(&refused)[7], "vault NotChecked");
+}
+
+#[tokio::test]
+async fn evidence_that_does_not_verify_is_shown_check_by_check_and_goes_to_nobody() {
+    let desk = prepared().await;
+    let (agent, _running) = agent(&desk).await;
+    bind(&desk, &sha256(CCE_POLICY)).await;
+    // Nobody said that the test root is to be believed.
+    let line = as_the_room(&desk, agent).replace(&test_root(), "");
+    let walk = examined(&desk, &line).await;
+    assert_eq!(
+        verdicts(&walk)[3..],
+        [
+            "endorsements Passed",
+            "verification Failed",
+            "MAA NotChecked",
+            "token NotChecked",
+            "vault NotChecked",
+            "wrap NotChecked",
+        ]
+    );
+    assert!(desk.world().requests("maa").is_empty());
+    let text = walk.to_string();
+    let json = serde_json::to_value(&walk).unwrap();
+    let checks = json["steps"][4]["checks"].as_array().unwrap();
+    assert_eq!(checks.len(), snp::CheckId::ALL.len());
+    let failed = checks.iter().filter(|check| check["verdict"] == "failed");
+    let failed: Vec<_> = failed.collect();
+    assert!(failed.iter().any(|check| check["name"] == "root-pinned"));
+    for check in failed {
+        for member in ["code", "name", "what", "expected", "actual"] {
+            assert!(text.contains(check[member].as_str().unwrap()), "{text}");
+        }
+    }
+    // What holds is not in the text.
+    assert!(!text.contains("report-signature"), "{text}");
+}
+
+#[tokio::test]
+async fn an_agent_that_refuses_its_own_evidence_says_which_checks_fail() {
+    let desk = prepared().await;
+    let (agent, _running) = agent_that_believes(&desk, Verifier::production().unwrap());
+    let walk = examined(&desk, &whole(&desk, agent)).await;
+    assert_eq!(verdicts(&walk)[0], "device Failed");
+    let found = &walk.steps[0].found;
+    for part in ["CR-SKR-0045", "CR-SNP-0011 root-pinned", "actual"] {
+        assert!(found.contains(part), "{found}");
+    }
 }
 
 #[tokio::test]

@@ -19,7 +19,8 @@ use sidecar_http::services::APPLICATION_UID;
 use super::bundle;
 use super::protocol::{Gathered, ImageSettings};
 use crate::{
-    APPLICATION_FOLDER, Config, INFRASTRUCTURE_FOLDER, LaunchError, OWN_PROGRAM, ROOT, roles,
+    APPLICATION_FOLDER, AUDIT_FOLDER, Config, INFRASTRUCTURE_FOLDER, LaunchError, OWN_PROGRAM,
+    ROOT, roles,
 };
 
 /// Name of the container for the runtime.
@@ -184,16 +185,21 @@ impl<'a> Runtime<'a> {
     /// Copies what was gathered into its sink, as a child with the sink's user: the mount lets nobody else write.
     pub(super) fn export(&self, what: Gathered) -> Result<usize, StartError> {
         let args = &self.config.args;
+        let below = |folder: &str| args.telemetry_path.join(folder);
         let (sink, folder) = match what {
-            Gathered::Logs => (&args.logs_sink, APPLICATION_FOLDER),
-            Gathered::Telemetry => (&args.telemetry_sink, INFRASTRUCTURE_FOLDER),
+            Gathered::Logs => (&args.logs_sink, below(APPLICATION_FOLDER)),
+            Gathered::Telemetry => (&args.telemetry_sink, below(INFRASTRUCTURE_FOLDER)),
+            Gathered::Audit => (
+                &args.telemetry_sink,
+                below(APPLICATION_FOLDER).join(AUDIT_FOLDER),
+            ),
         };
         let sink = sink
             .as_ref()
             .ok_or_else(|| StartError("there is no sink for it".to_owned()))?;
         let copied = Command::new(OWN_PROGRAM)
             .arg(roles::EXPORT)
-            .arg(args.telemetry_path.join(folder))
+            .arg(folder)
             .arg(args.remote_mounts.join(sink))
             .env_clear()
             .uid(APPLICATION_UID)

@@ -44,6 +44,8 @@ pub(crate) enum Gathered {
     Logs,
     /// Traces, metrics and logs of the sidecars.
     Telemetry,
+    /// Events that did not reach the ledger.
+    Audit,
 }
 
 /// What the runner answers.

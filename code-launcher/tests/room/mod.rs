@@ -116,6 +116,14 @@ impl Room {
         self.stores[index].bytes(name)
     }
 
+    /// The events that were sealed into the telemetry sink.
+    pub(crate) fn undelivered(&self) -> Vec<Value> {
+        let stored = self.stored("infrastructure-telemetry", "undelivered-events.jsonl");
+        let stored = String::from_utf8(stored.expect("undelivered events")).unwrap();
+        let lines = stored.lines().map(serde_json::from_str);
+        lines.collect::<Result<_, _>>().unwrap()
+    }
+
     pub(crate) fn json(&self, name: &str) -> Value {
         serde_json::from_slice(&std::fs::read(self.path(name)).unwrap()).unwrap()
     }
@@ -138,10 +146,20 @@ impl Room {
 
     /// Starts the launcher with an application that gets this command line, and further arguments of its own.
     pub(crate) fn start(&self, command: &[&str], further: &[&str]) -> Child {
+        self.start_by(Command::new("setpriv"), command, further)
+    }
+
+    /// The same, where neither the launcher nor a process of it may have more than `bytes` of memory of its own.
+    pub(crate) fn start_within(&self, bytes: u64, command: &[&str], further: &[&str]) -> Child {
+        let mut limited = Command::new("prlimit");
+        limited.arg(format!("--data={bytes}")).arg("setpriv");
+        self.start_by(limited, command, further)
+    }
+
+    fn start_by(&self, mut launcher: Command, command: &[&str], further: &[&str]) -> Child {
         let roots = BASE64_STANDARD.encode(self.world.ca_pem());
         let application = BASE64_STANDARD.encode(self.application(command).to_string());
         // As its container starts it: root with these capabilities and no way to more.
-        let mut launcher = Command::new("setpriv");
         launcher
             .env_clear()
             .args(["--no-new-privs", "--bounding-set", CAPABILITIES])

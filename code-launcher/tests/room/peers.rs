@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use sidecar_http::services::{self, Service};
 use sidecar_http::{Callers, Limits, Routes, WireError, bind_unix, serve_unix};
 use tokio::net::UnixListener;
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// What peers saw and how they behave.
@@ -27,6 +28,8 @@ struct State {
     refused_events: BTreeSet<String>,
     broken_sinks: BTreeSet<String>,
     lying_shims: bool,
+    failed_shims: BTreeSet<String>,
+    waiting_shims: BTreeSet<String>,
     /// Nothing but consent is answered, as by a service that is in trouble.
     stuck_events: bool,
 }
@@ -35,6 +38,8 @@ struct State {
 pub(crate) struct Peers {
     state: Arc<Mutex<State>>,
     stop: CancellationToken,
+    end_governance: CancellationToken,
+    news: Arc<watch::Sender<()>>,
     _stop_on_drop: Arc<DropGuard>,
 }
 
@@ -44,7 +49,9 @@ impl Peers {
         let peers = Self {
             state: Arc::default(),
             stop: stop.clone(),
-            _stop_on_drop: Arc::new(stop.drop_guard()),
+            end_governance: stop.child_token(),
+            news: Arc::new(watch::Sender::new(())),
+            _stop_on_drop: Arc::new(stop.clone().drop_guard()),
         };
         for service in [
             services::SKR_AGENT,
@@ -53,13 +60,18 @@ impl Peers {
             services::OTEL_COLLECTOR,
         ] {
             let routes = peers.standard(&service);
-            peers.serve(sockets, &service, routes).await;
+            peers.serve(sockets, &service, routes, &stop).await;
         }
         let governance = peers
             .standard(&services::GOVERNANCE)
             .and(peers.governance());
         peers
-            .serve(sockets, &services::GOVERNANCE, governance)
+            .serve(
+                sockets,
+                &services::GOVERNANCE,
+                governance,
+                &peers.end_governance,
+            )
             .await;
         peers
     }
@@ -91,14 +103,26 @@ impl Peers {
             .standard(&service)
             .route("/readiness", readiness, launcher())
             .route("/seal", seal, launcher());
-        self.serve(sockets, &service, routes).await;
+        self.serve(sockets, &service, routes, &self.stop).await;
     }
 
     fn standard(&self, service: &Service) -> Routes {
         let name = service.name.clone();
-        let stopped = self.clone();
+        let asked = name.clone();
+        let (stopped, failed) = (self.clone(), self.clone());
+        let ready = get(async move || {
+            if failed.with(|state| state.failed_shims.contains(&*asked)) {
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                let message = "failed: mount: no such container";
+                return WireError::new(status, "CR-BLOB-0004", message).into_response();
+            }
+            if failed.with(|state| state.waiting_shims.contains(&*asked)) {
+                std::future::pending::<()>().await;
+            }
+            Json(json!({})).into_response()
+        });
         Routes::new()
-            .route("/ready", get(async || Json(json!({}))), Callers::AnySidecar)
+            .route("/ready", ready, Callers::AnySidecar)
             .route("/flush", post(async || Json(json!({}))), launcher())
             .route(
                 "/stop",
@@ -154,13 +178,19 @@ impl Peers {
             .route("/events", event, launcher())
     }
 
-    async fn serve(&self, sockets: &Path, service: &Service, routes: Routes) {
+    async fn serve(
+        &self,
+        sockets: &Path,
+        service: &Service,
+        routes: Routes,
+        until: &CancellationToken,
+    ) {
         let path = service.socket(sockets);
         let folder = path.parent().unwrap();
         std::fs::create_dir_all(folder).unwrap();
         std::os::unix::fs::chown(folder, Some(service.uid), Some(service.uid)).unwrap();
         let listener = bind_as(service.uid, &path).await;
-        let serving = serve_unix(listener, routes, Limits::default(), self.stop.clone());
+        let serving = serve_unix(listener, routes, Limits::default(), until.clone());
         tokio::spawn(async move { serving.await.unwrap() });
     }
 
@@ -170,6 +200,7 @@ impl Peers {
 
     fn note(&self, what: String) {
         self.with(|state| state.journal.push((Instant::now(), what)));
+        self.news.send_replace(());
     }
 
     /// What happened, in order.
@@ -193,6 +224,29 @@ impl Peers {
             let events = state.events.iter().filter(|(of, _)| of == scope);
             events.map(|(_, message)| message.clone()).collect()
         })
+    }
+
+    /// Ends the governance sidecar as a kill does: its socket stays and nobody listens.
+    pub(crate) fn end_governance(&self) {
+        self.end_governance.cancel();
+    }
+
+    /// A shim whose start has failed for good, as its `/ready` tells it.
+    pub(crate) fn fail_shim(&self, name: &str) {
+        self.with(|state| state.failed_shims.insert(name.to_owned()));
+    }
+
+    /// A shim that is never ready and never failed.
+    pub(crate) fn let_shim_wait(&self, name: &str) {
+        self.with(|state| state.waiting_shims.insert(name.to_owned()));
+    }
+
+    /// Returns once something has happened.
+    pub(crate) async fn until_asked(&self, what: &str) {
+        let mut news = self.news.subscribe();
+        while self.when(what).is_none() {
+            news.changed().await.unwrap();
+        }
     }
 
     pub(crate) fn disable(&self, scope: &str) {

@@ -1,17 +1,19 @@
-//! A look at a program: 64-bit ELF for a known machine, and no loader asked for, since an image without a base has none.
+//! A look at a program: 64-bit ELF for a known machine, and no loader asked for that the image, which has no base, lacks.
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use oci_spec::image::Arch;
 
-use crate::ImageError;
+use crate::{ExtraFile, ImageError};
 
 const LOADER_SEGMENT: u32 = 3;
 const MOST_SEGMENTS: usize = 128;
+/// Longer than any path of a loader.
+const LOADER_CAP: u64 = 256;
 
-/// The architecture of a static program.
-pub(crate) fn architecture(path: &Path) -> Result<Arch, ImageError> {
+/// The architecture of a program that is static, or whose loader is one of `files`.
+pub(crate) fn architecture(path: &Path, files: &[ExtraFile]) -> Result<Arch, ImageError> {
     let unreadable = |source| ImageError::Read {
         path: path.to_owned(),
         source,
@@ -52,13 +54,35 @@ pub(crate) fn architecture(path: &Path) -> Result<Arch, ImageError> {
     file.seek(SeekFrom::Start(table)).map_err(unreadable)?;
     file.read_exact(&mut segments)
         .map_err(|_| unfit("its program headers are cut off"))?;
-    let kinds = segments
+    let loaders = segments
         .chunks(size.max(1))
-        .filter_map(|segment| field::<4>(segment, 0).map(u32::from_le_bytes));
-    if kinds.into_iter().any(|kind| kind == LOADER_SEGMENT) {
-        return Err(unfit("it is dynamically linked"));
+        .filter(|segment| field::<4>(segment, 0).map(u32::from_le_bytes) == Some(LOADER_SEGMENT));
+    for segment in loaders {
+        let loader = loader(&mut file, segment)
+            .ok_or_else(|| unfit("it is dynamically linked, and its loader's name is malformed"))?;
+        if !files.iter().any(|file| file.target == loader) {
+            return Err(unfit(
+                "it is dynamically linked, and its loader is not among the image's files",
+            ));
+        }
     }
     Ok(arch)
+}
+
+/// The path in a loader segment, without the zero byte at its end.
+fn loader(file: &mut File, segment: &[u8]) -> Option<String> {
+    let offset = u64::from_le_bytes(field::<8>(segment, 8)?);
+    let length = u64::from_le_bytes(field::<8>(segment, 32)?);
+    if length > LOADER_CAP {
+        return None;
+    }
+    let mut path = vec![0; usize::try_from(length).ok()?];
+    file.seek(SeekFrom::Start(offset)).ok()?;
+    file.read_exact(&mut path).ok()?;
+    String::from_utf8(path)
+        .ok()?
+        .strip_suffix('\0')
+        .map(str::to_owned)
 }
 
 fn field<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
@@ -84,9 +108,19 @@ mod tests {
     }
 
     fn judge(bytes: &[u8]) -> Result<Arch, String> {
+        judge_with(bytes, &[])
+    }
+
+    fn judge_with(bytes: &[u8], targets: &[&str]) -> Result<Arch, String> {
+        let files = targets.iter().map(|target| ExtraFile {
+            source: "/nowhere".into(),
+            target: (*target).to_owned(),
+            mode: 0o755,
+            sha256: None,
+        });
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
-        architecture(file.path()).map_err(|e| e.to_string())
+        architecture(file.path(), &files.collect::<Vec<_>>()).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -96,12 +130,25 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_needs_a_loader_is_refused() {
-        assert!(
-            judge(&elf(62, LOADER_SEGMENT))
-                .unwrap_err()
-                .ends_with("it is dynamically linked")
-        );
+    fn a_program_that_needs_a_loader_passes_only_beside_it() {
+        let mut dynamic = elf(62, LOADER_SEGMENT);
+        dynamic[64 + 8..64 + 16].copy_from_slice(&120_u64.to_le_bytes());
+        dynamic[64 + 32..64 + 40].copy_from_slice(&8_u64.to_le_bytes());
+        dynamic.extend(b"/lib/ld\0");
+        assert_eq!(judge_with(&dynamic, &["/x", "/lib/ld"]), Ok(Arch::Amd64));
+        for targets in [&[][..], &["/lib/ld2"]] {
+            let refusal = judge_with(&dynamic, targets).unwrap_err();
+            assert!(
+                refusal.ends_with("not among the image's files"),
+                "{refusal}"
+            );
+        }
+        for at in [64 + 9, 64 + 32, 64 + 39] {
+            let mut malformed = dynamic.clone();
+            malformed[at] = 7;
+            let refusal = judge_with(&malformed, &["/lib/ld"]).unwrap_err();
+            assert!(refusal.ends_with("malformed"), "{refusal}");
+        }
     }
 
     #[test]

@@ -109,7 +109,7 @@ fn one(
         source,
     };
     let executable = fs::canonicalize(&image.binary).map_err(unreadable)?;
-    let arch = elf::architecture(&executable)?;
+    let arch = elf::architecture(&executable, &image.files)?;
     let executable_sha256 = hash::of_file(&executable)?;
     for file in &image.files {
         check_pin(&image.name, file)?;

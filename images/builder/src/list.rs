@@ -14,13 +14,13 @@ pub struct ImageList {
     pub images: Vec<ImageSpec>,
 }
 
-/// One image: a static binary and what it needs beside it.
+/// One image: a binary and what it needs beside it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageSpec {
     /// Name of the image and of its repository; lower case letters, digits, `-`.
     pub name: String,
-    /// The program on this machine; a static ELF file.
+    /// The program on this machine; an ELF file, static unless its loader is among `files`.
     pub binary: PathBuf,
     /// Program path in the image and leading arguments; `["/<name>"]` when empty.
     #[serde(default)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cleanroom_crypto::CryptoError;
 use http::StatusCode;
 use sidecar_http::{Coded, Fault, HttpsError};
-use snp::{CheckId, SnpError};
+use snp::{Check, CheckId, SnpError};
 use thiserror::Error;
 
 use crate::TokenFlaw;
@@ -243,6 +243,12 @@ pub enum AttestError {
     /// One answer to several askers.
     #[error(transparent)]
     Shared(Arc<Self>),
+    /// This group's own evidence fails checks of the verifier: who relies on it would refuse it too.
+    #[error("this group's own evidence does not verify: {}", named(failed))]
+    Unverified {
+        /// The checks that failed.
+        failed: Vec<Check>,
+    },
     /// The evidence fails a check of the verifier.
     #[error(transparent)]
     Snp(SnpError),
@@ -319,6 +325,7 @@ impl Coded for AttestError {
             Self::CertCache { .. } => "CR-SKR-0042",
             Self::NoEndorsements { .. } => "CR-SKR-0043",
             Self::NoRevocationList { .. } => "CR-SKR-0044",
+            Self::Unverified { .. } => "CR-SKR-0045",
         }
     }
 
@@ -335,6 +342,7 @@ impl Coded for AttestError {
             | Self::PolicyMismatch { .. }
             | Self::TcbMismatch { .. }
             | Self::Unbound
+            | Self::Unverified { .. }
             | Self::Clock { .. }
             | Self::Crypto(_) => Fault::Platform,
             Self::AllowAll { .. } | Self::Debuggable { .. } => Fault::Denied,
@@ -376,6 +384,20 @@ impl From<Arc<Self>> for AttestError {
     fn from(shared: Arc<Self>) -> Self {
         Arc::try_unwrap(shared).unwrap_or_else(Self::Shared)
     }
+}
+
+/// The first failed checks in words. A text goes into one header or log line; the checks themselves are all in the error.
+fn named(failed: &[Check]) -> String {
+    const SHOWN: usize = 4;
+    let named = failed.iter().take(SHOWN).map(|check| {
+        let (id, expected, actual) = (check.id, &check.expected, &check.actual);
+        format!("{} {id}: expected {expected}, actual {actual}", id.code())
+    });
+    let mut text = named.collect::<Vec<_>>().join("; ");
+    if let more @ 1.. = failed.len().saturating_sub(SHOWN) {
+        text.push_str(&format!("; and {more} more"));
+    }
+    text
 }
 
 /// Foreign text as an error may show it: printable and short.

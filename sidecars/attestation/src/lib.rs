@@ -1,8 +1,8 @@
 //! SEV-SNP evidence: reports, the device they come from, the endorsements beside them, and MAA tokens over them.
 //!
-//! An [`Attester`] gives a [`Report`]; [`Evidence::collect`] binds runtime data into one and adds what vouches for it from
-//! the [`SecurityContext`]; [`MaaClient`] exchanges evidence for a token. A token is only usable as
-//! [`Verified`]`<`[`MaaToken`]`>`, which nothing but the check of signature and claims can make.
+//! An [`Attester`] gives a [`Report`]; [`Evidence::collect`] binds runtime data into one, adds what vouches for it and has
+//! a [`Verifier`] judge the whole; [`MaaClient`] exchanges evidence for a token. What has been checked is
+//! [`Verified`]`<`[`Evidence`]`>` and [`Verified`]`<`[`MaaToken`]`>`, which nothing but these checks can make.
 
 mod context;
 mod device;
@@ -13,6 +13,8 @@ mod evidence;
 mod maa;
 mod runtime;
 mod token;
+mod verified;
+mod verifier;
 
 pub use context::{
     ContextPlace, ContextVariables, HostAmdCert, SecurityContext, Supplement, locate_context,
@@ -27,8 +29,9 @@ pub use error::AttestError;
 pub use evidence::{Attester, Evidence};
 pub use maa::MaaClient;
 pub use runtime::RuntimeData;
-pub use snp::{ALLOW_ALL_HOST_DATA, Product, REPORT_LEN, Report, is_allow_all};
+pub use snp::{ALLOW_ALL_HOST_DATA, Check, Product, REPORT_LEN, Report, is_allow_all};
 pub use token::{
-    Expected, MaaToken, SigningKeys, TokenCache, TokenFlaw, Verified, read_claims, redacted,
-    verify_token,
+    Expected, MaaToken, SigningKeys, TokenCache, TokenFlaw, read_claims, redacted, verify_token,
 };
+pub use verified::Verified;
+pub use verifier::Verifier;

@@ -13,8 +13,8 @@ use url::Url;
 use self::keys::KeyCache;
 use crate::endpoint::origin;
 use crate::error::shown;
-use crate::token::{Expected, MaaToken, SigningKeys, Verified, verify_token};
-use crate::{AttestError, Evidence, RuntimeData};
+use crate::token::{Expected, MaaToken, SigningKeys, verify_token};
+use crate::{AttestError, Evidence, RuntimeData, Verified};
 
 const HOP: &str = "MAA";
 const API_VERSION: ApiVersion = ApiVersion::preset("2022-08-01");

@@ -18,23 +18,11 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::error::shown;
-use crate::{AttestError, Report};
+use crate::{AttestError, Report, Verified};
 
 /// Clocks may differ by this much, in seconds; the token is made for us just now.
 const SKEW: i64 = 300;
 const TOKEN_CAP: usize = 256 << 10;
-
-/// Something that has been checked. Only [`verify_token`] makes one.
-#[derive(Clone, Debug)]
-pub struct Verified<T>(T);
-
-impl<T> std::ops::Deref for Verified<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
 
 /// A MAA token: whoever holds it can have keys wrapped for the transfer key that it names, so it is not printed.
 #[derive(Clone)]
@@ -200,7 +188,7 @@ pub fn verify_token(
     token.equals("x-ms-sevsnpvm-hostdata", &expected.host_data)?;
     token.equals("x-ms-sevsnpvm-reportdata", &expected.report_data)?;
     token.equals("x-ms-sevsnpvm-launchmeasurement", &expected.measurement)?;
-    Ok(Verified(token))
+    Ok(Verified::new(token))
 }
 
 /// `jku` is never followed; one that points elsewhere means that the token is not of this endpoint.

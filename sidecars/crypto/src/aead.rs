@@ -39,6 +39,56 @@ impl Aes256Gcm {
         Ok(())
     }
 
+    /// Encrypts `clear` into `sealed`, which is [`TAG`] bytes longer and ends with the tag; no copy is made.
+    ///
+    /// # Errors
+    /// [`CryptoError::Length`] if the buffers do not fit; [`CryptoError::Encrypt`] past GCM's limit of 64 GiB.
+    pub fn seal_to(
+        &self,
+        nonce: &[u8; 12],
+        aad: &[u8],
+        clear: &[u8],
+        sealed: &mut [u8],
+    ) -> Result<(), CryptoError> {
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let (cipher, tag) = sealed
+            .split_last_chunk_mut::<TAG>()
+            .filter(|(cipher, _)| cipher.len() == clear.len())
+            .ok_or(CryptoError::Length("a buffer for sealed data"))?;
+        self.0
+            .seal_out_of_place_scatter(nonce, Aad::from(aad), clear, cipher, &[], tag)
+            .map_err(|_| CryptoError::Encrypt)
+    }
+
+    /// Checks `sealed`, which ends with its tag, and decrypts it into `clear`, which is [`TAG`] bytes shorter; no copy is
+    /// made. On an error `clear` holds zeros.
+    ///
+    /// # Errors
+    /// [`CryptoError::Length`] if the buffers do not fit; [`CryptoError::Decrypt`].
+    pub fn open_to(
+        &self,
+        nonce: &[u8; 12],
+        aad: &[u8],
+        sealed: &[u8],
+        clear: &mut [u8],
+    ) -> Result<(), CryptoError> {
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let opened = sealed
+            .split_last_chunk::<TAG>()
+            .filter(|(cipher, _)| cipher.len() == clear.len())
+            .ok_or(CryptoError::Length("a buffer for opened data"))
+            .and_then(|(cipher, tag)| {
+                self.0
+                    .open_separate_gather(nonce, Aad::from(aad), cipher, tag, clear)
+                    .map_err(|_| CryptoError::Decrypt)
+            });
+        if opened.is_err() {
+            // What the provider leaves there is unspecified.
+            clear.fill(0);
+        }
+        opened
+    }
+
     /// Encrypts `buffer` and returns the tag.
     ///
     /// # Errors

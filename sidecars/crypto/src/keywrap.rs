@@ -1,10 +1,37 @@
-//! AES key wrap with padding (RFC 5649) and the PKCS#11 `CKM_RSA_AES_KEY_WRAP` envelope around it.
+//! AES key wrap without (RFC 3394, `A256KW`) and with padding (RFC 5649), and the PKCS#11 `CKM_RSA_AES_KEY_WRAP` envelope
+//! around the latter.
 
-use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrapPadded};
+use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrap, KeyWrapPadded};
 use zeroize::Zeroizing;
 
 use crate::rsa::{OaepHash, PrivateKey, PublicKey};
 use crate::{CryptoError, random};
+
+/// Wraps a key of at least 16 bytes, a multiple of 8 (RFC 3394); the result is 8 bytes longer.
+///
+/// # Errors
+/// [`CryptoError::Encrypt`] for another length.
+pub fn wrap_kw(kek: &[u8; 32], key: &[u8]) -> Result<Vec<u8>, CryptoError> {
+    let mut out = vec![0; key.len() + 8];
+    let length = AesKek::new(&AES_256, kek)
+        .and_then(|kek| kek.wrap(key, &mut out).map(|out| out.len()))
+        .map_err(|_| CryptoError::Encrypt)?;
+    out.truncate(length);
+    Ok(out)
+}
+
+/// Unwraps what [`wrap_kw`] wrapped.
+///
+/// # Errors
+/// [`CryptoError::Decrypt`] if it was not wrapped with `kek` or was changed.
+pub fn unwrap_kw(kek: &[u8; 32], wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+    let mut out = Zeroizing::new(vec![0; wrapped.len()]);
+    let length = AesKek::new(&AES_256, kek)
+        .and_then(|kek| kek.unwrap(wrapped, &mut out).map(|out| out.len()))
+        .map_err(|_| CryptoError::Decrypt)?;
+    out.truncate(length);
+    Ok(out)
+}
 
 /// Wraps a key of any length ≥ 1 byte.
 ///

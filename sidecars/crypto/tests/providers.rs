@@ -34,8 +34,21 @@ proptest! {
         first.open_in_place(&nonce, &aad, &mut b).unwrap();
         prop_assert_eq!(&b, &clear);
 
+        let mut into = vec![1; clear.len() + 16];
+        first.seal_to(&nonce, &aad, &clear, &mut into).unwrap();
+        prop_assert_eq!(&into, &a);
+        let mut out = vec![1; clear.len()];
+        first.open_to(&nonce, &aad, &a, &mut out).unwrap();
+        prop_assert_eq!(&out, &clear);
+
         let at = flip.index(a.len());
         a[at] ^= 0x10;
+        out.fill(1);
+        prop_assert_eq!(first.open_to(&nonce, &aad, &a, &mut out), Err(CryptoError::Decrypt));
+        prop_assert!(out.iter().all(|byte| *byte == 0));
+        out.push(1);
+        prop_assert!(matches!(first.open_to(&nonce, &aad, &a, &mut out), Err(CryptoError::Length(_))));
+        prop_assert!(matches!(first.seal_to(&nonce, &aad, &out, &mut into), Err(CryptoError::Length(_))));
         let mut copy = a.clone();
         prop_assert_eq!(first.open_in_place(&nonce, &aad, &mut a), Err(CryptoError::Decrypt));
         prop_assert!(a.is_empty());

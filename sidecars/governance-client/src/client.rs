@@ -1,8 +1,10 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
 use serde::Deserialize;
-use sidecar_http::{UnixClient, UnixReply};
+use sidecar_http::{CallError, UnixClient, UnixReply};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -14,18 +16,27 @@ const CONSENT: Duration = Duration::from_secs(30);
 const TOKEN: Duration = Duration::from_secs(60);
 /// Delivery (40 s) and commit (30 s), twice: an event left over from an earlier failure is delivered first.
 const EVENT: Duration = Duration::from_secs(150);
+/// For a sidecar that went away to be ready again: its socket has to be served within five seconds of them.
+const RETURN: Duration = Duration::from_secs(10);
 
 /// Asks the governance sidecar. Cheap to clone.
+///
+/// A sidecar whose process ended is given five seconds to come back, once; from then on every operation fails at once
+/// with [`CallError::Gone`], for all clones, unless somebody serves the socket again.
 #[derive(Clone, Debug)]
 pub struct GovernanceClient {
     socket: UnixClient,
+    gone: Arc<AtomicBool>,
 }
 
 impl GovernanceClient {
     /// A client of the sidecar behind `socket`. Its own deadline is replaced by the one of each operation: 30 s for
     /// consent, 60 s for a token, 150 s for a committed event.
-    pub const fn new(socket: UnixClient) -> Self {
-        Self { socket }
+    pub fn new(socket: UnixClient) -> Self {
+        Self {
+            socket,
+            gone: Arc::default(),
+        }
     }
 
     /// Asks whether the parties consent, now.
@@ -102,8 +113,36 @@ impl GovernanceClient {
         body: Option<Vec<u8>>,
     ) -> Result<UnixReply, GovernanceError> {
         let socket = self.socket.clone().with_deadline(deadline);
-        let reply = socket.call(method, path, body.map(Into::into)).await?;
+        let body = body.map(bytes::Bytes::from);
+        let reply = match socket.call(method.clone(), path, body.clone()).await {
+            Err(CallError::Connect { .. }) => {
+                self.await_return().await?;
+                socket.call(method, path, body).await?
+            }
+            called => called?,
+        };
+        self.gone.store(false, Ordering::Relaxed);
         Ok(socket.expect_success(reply)?)
+    }
+
+    /// Returns when somebody serves the socket again; nobody is waited for twice.
+    async fn await_return(&self) -> Result<(), CallError> {
+        let gone = || CallError::Gone {
+            service: self.socket.service(),
+        };
+        if self.gone.load(Ordering::Relaxed) {
+            return Err(gone());
+        }
+        match self.socket.wait_ready(RETURN).await {
+            // Its socket refuses, or is not there at all.
+            Err(
+                CallError::Gone { .. } | CallError::Connect { .. } | CallError::Deadline { .. },
+            ) => {
+                self.gone.store(true, Ordering::Relaxed);
+                Err(gone())
+            }
+            outcome => outcome,
+        }
     }
 }
 

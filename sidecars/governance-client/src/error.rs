@@ -38,6 +38,13 @@ pub enum GovernanceError {
     Call(#[from] CallError),
 }
 
+impl GovernanceError {
+    /// Whether the sidecar's process ended and nobody took its place: asking again is of no use.
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::Call(CallError::Gone { .. }))
+    }
+}
+
 impl Coded for GovernanceError {
     fn code(&self) -> &str {
         match self {

@@ -39,7 +39,8 @@ const EVIDENCE: Duration = Duration::from_secs(120);
 /// Runs the sidecar until it is asked to stop: serves at once, becomes ready when the evidence has arrived.
 ///
 /// # Errors
-/// The evidence could not be had within two minutes, or the socket cannot be served.
+/// The socket cannot be served, or the evidence could not be had within two minutes: `/ready` says so until the process
+/// is asked to stop.
 pub async fn run(args: Args, process: Process) -> anyhow::Result<ExitCode> {
     let started = Config::of(&args).and_then(|config| Cgs::new(&config));
     let cgs = match started {
@@ -56,20 +57,34 @@ pub async fn run(args: Args, process: Process) -> anyhow::Result<ExitCode> {
     let latch = process.latch("evidence");
     let governance = Arc::new(Governance::new(cgs)?);
     let serving = process.serve(routes(Arc::clone(&governance)));
-    let attesting = async {
+    let evidence = async {
         let agent = process.client(&SKR_AGENT);
         agent.wait_ready(EVIDENCE).await?;
-        governance.admit(evidence::obtain(&agent).await?);
-        latch.open();
-        anyhow::Ok(())
+        evidence::obtain(&agent).await
     };
     let stopping = process.stopping();
     let attesting = async {
-        tokio::select! {
-            outcome = attesting => outcome,
-            () = stopping.cancelled() => Ok(()),
+        let obtained = tokio::select! {
+            obtained = evidence => obtained,
+            () = stopping.cancelled() => return Ok(None),
+        };
+        match obtained {
+            Ok(room) => {
+                governance.admit(room);
+                latch.open();
+                Ok(None)
+            }
+            Err(error) => {
+                latch.fail(error.code(), &error_chain(&error));
+                // Whoever waits for this sidecar hears why, as long as the room lasts.
+                stopping.cancelled().await;
+                anyhow::Ok(Some(error))
+            }
         }
     };
-    tokio::try_join!(serving, attesting)?;
-    Ok(ExitCode::SUCCESS)
+    let ((), failed) = tokio::try_join!(serving, attesting)?;
+    match failed {
+        None => Ok(ExitCode::SUCCESS),
+        Some(error) => Err(error.into()),
+    }
 }

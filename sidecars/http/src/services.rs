@@ -30,6 +30,8 @@ const fn fixed(name: &'static str, uid: u32) -> Service {
 
 /// Evidence, MAA tokens, key release.
 pub const SKR_AGENT: Service = fixed("skr-agent", 10084);
+/// Evidence of a confidential virtual machine: what skr-agent is in a container group.
+pub const CVM_ATTESTATION_AGENT: Service = fixed("cvm-attestation-agent", 10089);
 /// Unwraps data encryption keys.
 pub const SECRETS: Service = fixed("secrets", 10093);
 /// Entra ID tokens.
@@ -43,9 +45,10 @@ pub const CODE_LAUNCHER: Service = fixed("code-launcher", 10031);
 /// The only way in and out for an application.
 pub const PROXY: Service = fixed("proxy", 10015);
 
-/// The services that exist once per group.
-pub const FIXED: [Service; 7] = [
+/// The services that exist at most once per group.
+pub const FIXED: [Service; 8] = [
     SKR_AGENT,
+    CVM_ATTESTATION_AGENT,
     SECRETS,
     IDENTITY,
     GOVERNANCE,

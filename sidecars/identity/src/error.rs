@@ -33,6 +33,14 @@ pub enum IdentityError {
         /// As asked for.
         client_id: String,
     },
+    /// The caller may have tokens for vaults only.
+    #[error("uid {uid} may have tokens for vaults only, not for {scope:?}")]
+    NotForCaller {
+        /// The caller.
+        uid: u32,
+        /// As asked for, shortened.
+        scope: String,
+    },
     /// Entra ID refused the credential or the scope.
     #[error("Entra ID refused: {error}: {description}")]
     Refused {
@@ -70,6 +78,7 @@ impl Coded for IdentityError {
             Self::Refused { .. } => "CR-ID-0004",
             Self::Unavailable { .. } => "CR-ID-0005",
             Self::Answer { .. } => "CR-ID-0006",
+            Self::NotForCaller { .. } => "CR-ID-0007",
             Self::IdToken(error) => error.code(),
             Self::Https(error) => error.code(),
         }
@@ -81,7 +90,7 @@ impl Coded for IdentityError {
             | Self::Authority { .. }
             | Self::Request { .. }
             | Self::UnknownClient { .. } => Fault::Caller,
-            Self::Refused { .. } => Fault::Denied,
+            Self::Refused { .. } | Self::NotForCaller { .. } => Fault::Denied,
             Self::Unavailable { .. } => Fault::Upstream { retry: true },
             Self::Answer { .. } => Fault::Upstream { retry: false },
             Self::IdToken(error) => error.fault(),

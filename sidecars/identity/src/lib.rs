@@ -58,10 +58,7 @@ pub async fn run(args: Args, process: Process) -> anyhow::Result<ExitCode> {
     let (client, stopping) = (process.client(&services::GOVERNANCE), process.stopping());
     process.spawn(async move {
         tokio::select! {
-            ready = client.wait_ready(START) => match ready {
-                Ok(()) => latch.open(),
-                Err(error) => tracing::error!(error = sidecar_http::chain(&error), "no token can be had"),
-            },
+            ready = client.wait_ready(START) => latch.settle(ready),
             () = stopping.cancelled() => {}
         }
     });

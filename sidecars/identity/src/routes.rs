@@ -4,8 +4,9 @@ use axum::Json;
 use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{Form, Path, Query, State};
 use axum::routing::get;
+use keyvault::VaultKind;
 use serde::{Deserialize, Serialize};
-use sidecar_http::{Callers, Routes, WireError, services};
+use sidecar_http::{Callers, Peer, Routes, WireError, services};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -13,27 +14,25 @@ use crate::{AccessToken, IdentityError, Tokens};
 
 type Shared = State<Arc<Tokens>>;
 
-/// The routes of the identity sidecar, for `secrets`, the shims, the launcher, and `skr-agent` for callers without a token.
+/// The routes of the identity sidecar, for `secrets`, the shims and the launcher; for `skr-agent` one of them, and tokens
+/// for vaults alone: it releases keys for callers that bring none.
 pub fn routes(tokens: Arc<Tokens>) -> Routes {
-    let callers = || {
+    let callers = |and: &[u32]| {
         let shims = (0..).map_while(services::shim_uid);
-        let fixed = [
-            services::SECRETS.uid,
-            services::CODE_LAUNCHER.uid,
-            services::SKR_AGENT.uid,
-        ];
-        Callers::Only(fixed.into_iter().chain(shims).collect())
+        let fixed = [services::SECRETS.uid, services::CODE_LAUNCHER.uid];
+        let all = fixed.into_iter().chain(and.iter().copied()).chain(shims);
+        Callers::Only(all.collect())
     };
     Routes::new()
         .route(
             "/metadata/identity/oauth2/token",
             get(by_scope).with_state(Arc::clone(&tokens)),
-            callers(),
+            callers(&[services::SKR_AGENT.uid]),
         )
         .route(
             "/metadata/identity/{tenant}/{client}/oauth2/token",
             get(by_resource).post(by_form).with_state(tokens),
-            callers(),
+            callers(&[]),
         )
 }
 
@@ -57,9 +56,11 @@ struct TokenAnswer<'a> {
 
 async fn by_scope(
     State(tokens): Shared,
+    peer: Peer,
     query: Result<Query<ScopeQuery>, QueryRejection>,
 ) -> Result<Json<serde_json::Value>, WireError> {
     let Query(query) = query.map_err(|_| unreadable("query"))?;
+    admit(peer, &query.scope)?;
     let token = tokens
         .get(&query.tenant_id, &query.client_id, &query.scope)
         .await?;
@@ -76,6 +77,20 @@ async fn by_scope(
     Ok(Json(
         serde_json::to_value(answer).map_err(|_| unreadable("answer"))?,
     ))
+}
+
+/// Whether the caller may have a token for the scope: skr-agent sends tokens to vaults and nowhere else.
+fn admit(peer: Peer, scope: &str) -> Result<(), IdentityError> {
+    let vaults = [VaultKind::KeyVault, VaultKind::ManagedHsm].map(VaultKind::scope);
+    match peer.uid() {
+        Some(uid) if uid == services::SKR_AGENT.uid && !vaults.contains(&scope) => {
+            Err(IdentityError::NotForCaller {
+                uid,
+                scope: scope.chars().take(64).collect(),
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 #[derive(Default, Deserialize)]

@@ -256,6 +256,42 @@ async fn only_secrets_the_agent_the_shims_and_the_launcher_get_tokens() {
 }
 
 #[tokio::test]
+async fn the_agent_gets_tokens_for_vaults_and_for_nothing_else() {
+    let scene = scene(|_| ()).await;
+    let agent = services::SKR_AGENT.uid;
+    let ask = |path: String| scene.ask(agent, Request::get(path).body(Body::empty()).unwrap());
+    for vault in [VAULT, "https://managedhsm.azure.net"] {
+        let path = scene.by_scope(&scene.client, &format!("{vault}/.default"));
+        assert_eq!(ask(path).await.0, StatusCode::OK, "{vault}");
+    }
+    let exchanges = scene.exchanges();
+    for other in [
+        "https://storage.azure.com/.default",
+        "https://vault.azure.net.evil.example/.default",
+        "https://vault.azure.net/.default%20https://storage.azure.com/.default",
+        "https://vault.azure.net",
+        "",
+    ] {
+        let (status, answer) = ask(scene.by_scope(&scene.client, other)).await;
+        assert_eq!(
+            (status, &answer["error"]["code"]),
+            (StatusCode::FORBIDDEN, &json!("CR-ID-0007")),
+            "{other}"
+        );
+    }
+    let path = format!(
+        "/metadata/identity/{}/{}/oauth2/token?resource={VAULT}",
+        scene.tenant, scene.client
+    );
+    let (status, answer) = ask(path).await;
+    assert_eq!(
+        (status, &answer["error"]["code"]),
+        (StatusCode::FORBIDDEN, &json!("CR-HTTP-0002"))
+    );
+    assert_eq!(scene.exchanges(), exchanges);
+}
+
+#[tokio::test]
 async fn unknown_clients_and_hostile_values_are_refused_before_any_call() {
     let scene = scene(|_| ()).await;
     let scope = format!("{VAULT}/.default");

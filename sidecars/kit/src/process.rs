@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::boot::BootSpan;
-use crate::latch::Readiness;
+use crate::latch::{Failure, NotReady, Readiness};
 use crate::telemetry::Telemetry;
 use crate::{CommonArgs, KitError, Latch};
 
@@ -187,16 +187,20 @@ impl Process {
         let answer = tokio::select! {
             answer = self.readiness.wait(hold) => answer,
             // Draining must not wait for somebody who waits for us.
-            () = self.stopping.cancelled() => Err(vec!["stopping".to_owned()]),
+            () = self.stopping.cancelled() => Err(NotReady::Waiting(vec!["stopping".to_owned()])),
         };
         match answer {
             Ok(()) => Json(json!({"ready": true})).into_response(),
-            Err(closed) => WireError::new(
+            Err(NotReady::Waiting(closed)) => WireError::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "CR-KIT-0010",
                 format!("not ready: waiting for {}", closed.join(", ")),
             )
             .into_response(),
+            // Another status than "not yet": whoever waits gives up with this reason.
+            Err(NotReady::Failed(Failure { code, message })) => {
+                WireError::new(StatusCode::INTERNAL_SERVER_ERROR, code, message).into_response()
+            }
         }
     }
 

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
+use sidecar_http::HttpsClient;
 use sidecar_http::services::{IDENTITY, SKR_AGENT, Service};
-use sidecar_http::{Coded, HttpsClient, chain};
 use sidecar_kit::Process;
 
 pub use error::{SecretsError, SharedError};
@@ -59,19 +59,9 @@ fn watch(process: &Process, service: &Service, name: &'static str) {
     let client = process.client(service);
     let stopping = process.stopping();
     process.spawn(async move {
-        let outcome = tokio::select! {
-            outcome = client.wait_ready(START) => outcome,
-            () = stopping.cancelled() => return,
-        };
-        match outcome {
-            Ok(()) => latch.open(),
-            Err(error) => {
-                tracing::error!(
-                    code = error.code(),
-                    error = chain(&error),
-                    "{name} is not ready"
-                );
-            }
+        tokio::select! {
+            ready = client.wait_ready(START) => latch.settle(ready),
+            () = stopping.cancelled() => {}
         }
     });
 }

@@ -34,17 +34,13 @@ pub struct Endorsement {
 impl Endorsement {
     /// Reads the leaf's name and extensions.
     pub(crate) fn read(leaf: &Certificate) -> Result<Self, SnpError> {
-        let name = leaf.common_name();
-        let kind = [SigningKey::Vcek, SigningKey::Vlek]
-            .into_iter()
-            .find(|kind| kind.common_name() == Some(name.as_str()))
-            .ok_or_else(|| {
-                refused(
-                    CheckId::LeafName,
-                    "CN SEV-VCEK or SEV-VLEK",
-                    format!("CN {:?}", shown(&name)),
-                )
-            })?;
+        let kind = Self::kind_of(leaf).ok_or_else(|| {
+            refused(
+                CheckId::LeafName,
+                "CN SEV-VCEK or SEV-VLEK",
+                format!("CN {:?}", shown(&leaf.common_name())),
+            )
+        })?;
         Self::extensions(leaf, kind).map_err(|actual| {
             refused(
                 CheckId::LeafExtensions,
@@ -52,6 +48,14 @@ impl Endorsement {
                 actual,
             )
         })
+    }
+
+    /// The kind of key that the leaf is named after.
+    pub(crate) fn kind_of(leaf: &Certificate) -> Option<SigningKey> {
+        let name = leaf.common_name();
+        [SigningKey::Vcek, SigningKey::Vlek]
+            .into_iter()
+            .find(|kind| kind.common_name() == Some(name.as_str()))
     }
 
     fn extensions(leaf: &Certificate, kind: SigningKey) -> Result<Self, String> {

@@ -13,21 +13,12 @@ use serde_json::{Value, json};
 use sidecar_http::Peer;
 use test_support::{KekOwner, Secrets};
 use tower::ServiceExt;
+use virtual_attester::VirtualAttester;
 
 use super::*;
 use crate::routes;
 
 const POLICY: &[u8] = br#"{"name":"litware"}"#;
-
-/// A guest whose reports are signed by the test root.
-struct Guest;
-
-impl Attester for Guest {
-    async fn report(&self, report_data: [u8; 64]) -> Result<Report, AttestError> {
-        let report = emulators::amd::issue_report(&sha256(POLICY), &report_data).unwrap();
-        Ok(Report::parse(&report)?)
-    }
-}
 
 /// Everything that was logged.
 #[derive(Clone, Default)]
@@ -63,7 +54,8 @@ async fn no_key_and_no_token_is_in_a_trace_of_releases_that_succeed_and_fail() {
     let dir = tempfile::tempdir().unwrap();
     emulators::amd::write_context(dir.path(), POLICY).unwrap();
     let agent = Arc::new(Agent::new(
-        Guest,
+        VirtualAttester::new(Some(dir.path().to_owned())),
+        virtual_attester::verifier().unwrap(),
         test_support::https(&world).unwrap(),
         test_support::trust(&world).unwrap(),
         Config::for_directory(dir.path()),

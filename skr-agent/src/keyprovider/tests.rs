@@ -1,4 +1,4 @@
-use attestation::{DeviceKind, SnpDevice};
+use attestation::{DeviceKind, SnpDevice, Verifier};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -20,6 +20,7 @@ fn router(config: Config, peer: Peer) -> axum::Router {
     let device = SnpDevice::at(vec![("/nowhere/sev-guest".into(), DeviceKind::SevGuest)]);
     let agent = Agent::new(
         device,
+        Verifier::production().unwrap(),
         HttpsClient::new(&Trust::web()).unwrap(),
         Trust::web(),
         config,

@@ -1,4 +1,4 @@
-use attestation::{AttestError, DeviceKind, Report, SnpDevice};
+use attestation::{AttestError, DeviceKind, Report, SnpDevice, Verifier};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
@@ -30,6 +30,7 @@ async fn ask<A: Attester>(attester: A, uid: u32, path: &str, body: Value) -> (St
     let config = Config::for_directory(dir.path());
     let agent = Agent::new(
         attester,
+        Verifier::production().unwrap(),
         HttpsClient::new(&Trust::web()).unwrap(),
         Trust::web(),
         config,

@@ -179,6 +179,15 @@ impl Stage {
 
     /// Starts a deployment.
     pub fn start(&self, group: &str, more: &[&str]) -> Child {
+        self.begin(group, more, None)
+    }
+
+    /// Starts a deployment that finds its tools in `tools` first.
+    pub fn start_with_tools(&self, group: &str, tools: &Path) -> Child {
+        self.begin(group, &[], Some(tools))
+    }
+
+    fn begin(&self, group: &str, more: &[&str], tools: Option<&Path>) -> Child {
         let (images, platform) = (
             self.work().join("public/images.json"),
             self.work().join("azure/platform"),
@@ -189,6 +198,10 @@ impl Stage {
         let target = std::fs::read_to_string(self.work().join("target")).expect("the target");
         arguments.extend(target.lines());
         let mut command = self.party("operator", &arguments);
+        if let Some(tools) = tools {
+            let path = std::env::var("PATH").expect("a path");
+            command.env("PATH", format!("{}:{path}", tools.display()));
+        }
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().expect("a deployment")
     }

@@ -12,6 +12,9 @@
 
 use std::path::{Path, PathBuf};
 
+use blob_format::Reader;
+use blob_format::azure::{Draft, FileAzure, Integrity, RegionSize, Stored};
+use cleanroom_crypto::{Dek, random};
 use emulators::amd;
 use emulators::world::{ARM_HOST, ENTRA_HOST, MAA_HOST, Party, World, WorldConfig};
 use judges::{folder, python, run, with_hosts};
@@ -191,5 +194,100 @@ async fn vaults_release_keys_to_attested_code_alone() {
         let vault = &stage.world.services().vaults[host];
         assert_eq!(vault.key_versions("kek"), 2, "{host}");
         assert_eq!(vault.key_versions("loose"), 0, "{host}");
+    }
+}
+
+const DEK: [u8; 32] = [0x5a; 32];
+const KEY_ID: &str = "wrapped-dek";
+
+/// Encrypts with our codec, and leaves body and clear content as files for the script.
+fn encrypt(stage: &Stage, name: &str, length: usize, region: RegionSize) -> Value {
+    let dek = Dek::from_slice(&DEK).unwrap();
+    let mut clear = vec![0; length];
+    random::fill(&mut clear).unwrap();
+    let mut draft = Draft::create(&dek, KEY_ID, region).unwrap();
+    let mut body = Vec::new();
+    for part in clear.chunks(usize::try_from(region.bytes()).unwrap()) {
+        let sealed_len = RegionSize::sealed_len(part.len() as u64);
+        let mut sealed = vec![0; usize::try_from(sealed_len).unwrap()];
+        let ticket = draft.next_region(part.len() as u64).unwrap();
+        ticket.seal(part, &mut sealed).unwrap();
+        body.append(&mut sealed);
+    }
+    let metadata = draft.finish(&dek, name).unwrap();
+    let file = name.replace('/', "-");
+    let (body_path, clear_path) = (
+        stage.at(&format!("{file}.body")),
+        stage.at(&format!("{file}.clear")),
+    );
+    std::fs::write(&body_path, body).unwrap();
+    std::fs::write(&clear_path, clear).unwrap();
+    json!({
+        "name": name,
+        "body": body_path,
+        "clear": clear_path,
+        "metadata": {
+            "encryptiondata": metadata.encryption_data,
+            "cleanroomseal": metadata.seal,
+        },
+    })
+}
+
+fn decrypt(name: &str, body: &[u8], encryption_data: &str) -> Vec<u8> {
+    let dek = Dek::from_slice(&DEK).unwrap();
+    let stored = Stored {
+        blob_len: body.len() as u64,
+        encryption_data: Some(encryption_data),
+        seal: None,
+    };
+    let file = FileAzure::open(&dek, KEY_ID, name, &stored, Integrity::Foreign).unwrap();
+    let mut clear = vec![0; usize::try_from(file.len()).unwrap()];
+    if let Some(plan) = file.plan(0..file.len()) {
+        assert_eq!(plan.sealed, 0..body.len() as u64);
+        file.open(&plan, body, &mut clear).unwrap();
+    }
+    clear
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_side_encryption_is_read_in_both_directions() {
+    let stage = Stage::set().await;
+    let small = RegionSize::new(64 << 10).unwrap();
+    let mut blobs = Vec::new();
+    for (length, region) in [
+        (0, RegionSize::default()),
+        (1, RegionSize::default()),
+        (4 << 20, RegionSize::default()),
+        ((9 << 20) + 5, RegionSize::default()),
+        (65_535, small),
+        (65_537, small),
+        (1_000_003, small),
+    ] {
+        let name = format!("ours/{}-{length}", region.bytes());
+        blobs.push(encrypt(&stage, &name, length, region));
+    }
+    let mut description = stage.description();
+    description["client_side"] = json!({
+        "dek": hex::encode(DEK),
+        "key_id": KEY_ID,
+        "folder": stage.dir.path(),
+        "blobs": blobs,
+    });
+    stage.perform("client_side.py", &description).await;
+
+    let written = std::fs::read_to_string(stage.at("theirs.json")).unwrap();
+    let written: Vec<Value> = serde_json::from_str(&written).unwrap();
+    assert_eq!(written.len(), 7);
+    for blob in written {
+        let name = blob["name"].as_str().unwrap();
+        let storage = &stage.world.services().blob;
+        let body = storage.content("litwarestore", "encrypted", name).unwrap();
+        let clear = decrypt(name, &body, blob["data"].as_str().unwrap());
+        assert_eq!(clear.len() as u64, blob["length"], "{name}");
+        assert_eq!(
+            hex::encode(Sha256::digest(&clear)),
+            blob["sha256"],
+            "{name}"
+        );
     }
 }

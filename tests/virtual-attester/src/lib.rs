@@ -5,13 +5,30 @@
 
 use std::path::{Path, PathBuf};
 
-use attestation::{AttestError, Attester, Report, locate_context};
+use attestation::{AttestError, Attester, Report, Verifier, locate_context};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
+use snp::{Roots, UvmRoots};
 
 /// The policy's file in the security context directory.
 const POLICY: &str = "security-policy-base64";
+
+/// Issuer of the utility VM that the reports claim: a did:x509.
+const UVM_ISSUER: &str = include_str!("../../vectors/attestation-mock/uvm-did.txt");
+/// The version that the test root endorses it as.
+const UVM_SVN: u64 = 100;
+
+/// The verifier that believes the test root, and nobody else. No binary but the virtual agent's is linked with it.
+///
+/// # Errors
+/// None: the roots are compiled in.
+pub fn verifier() -> Result<Verifier, AttestError> {
+    let feed = UvmRoots::microsoft()?.feed().to_owned();
+    let uvm_roots = UvmRoots::custom(UVM_ISSUER.trim(), &feed, UVM_SVN)?;
+    let roots = Roots::from_pem(&emulators::amd::ark_pem())?;
+    Ok(Verifier::with_roots(roots, uvm_roots))
+}
 
 /// An [`Attester`] that signs with the test root's VCEK.
 #[derive(Clone, Debug)]

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use nix::unistd::geteuid;
 use sidecar_http::services;
-use sidecar_kit::{CommonArgs, Privileges, run_process};
+use sidecar_kit::{CommonArgs, EXIT_FAILED, Privileges, become_user, refuse, run_process};
 use virtual_attester::VirtualAttester;
 
 /// skr-agent without hardware: its reports convince nobody but the emulators.
@@ -43,14 +44,20 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
+    // As the real one, which starts as root for its device.
+    if geteuid().is_root()
+        && let Err(error) = become_user(services::SKR_AGENT.uid)
+    {
+        return refuse(EXIT_FAILED, &error);
+    }
     let attester = VirtualAttester::new(cli.args.security_context_dir.clone());
     run_process(
         services::SKR_AGENT,
         cli.common,
         Privileges::none(),
-        |process| {
+        |process| async move {
             tracing::warn!("virtual attester: there is no confidentiality here");
-            skr_agent::run(cli.args, attester, process)
+            skr_agent::run(cli.args, attester, virtual_attester::verifier()?, process).await
         },
     )
 }

@@ -3,8 +3,8 @@
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::strategy::{Just, Strategy};
 
-use super::{dek, pattern, read_range};
-use crate::manifest::{Entry, Manifest};
+use super::{SMALL, dek, finish, pattern, read, read_range};
+use crate::manifest::Manifest;
 use crate::{Attributes, FormatError, Params, View, Writer};
 
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ proptest! {
         ops in proptest::collection::vec(op(), 1..12),
         ranges in proptest::collection::vec((any::<proptest::sample::Index>(), 0..10_000_u64), 4),
     ) {
-        let params = Params::new(12, 13).unwrap();
+        let params = SMALL;
         let mut writer = Writer::create(&dek(), params, None).unwrap();
         let mut model: Vec<u8> = Vec::new();
         let mut blob: Vec<u8> = Vec::new();
@@ -106,6 +106,26 @@ proptest! {
     }
 
     #[test]
+    fn files_around_borders_survive(segments in 0_usize..7, by in -3_isize..=3) {
+        let clear = pattern((segments * 4096).saturating_add_signed(by));
+        let blob = finish(&mut Writer::create(&dek(), SMALL, None).unwrap(), &clear);
+        prop_assert_eq!(SMALL.clear_len(blob.len() as u64), Ok(clear.len() as u64));
+        prop_assert!(read(&blob, None).unwrap() == clear);
+    }
+
+    #[test]
+    fn extents_and_segments_lie_one_behind_the_other(segment in 12_u8..=20, over in 0_u8..=6, clear in 1_u64..1 << 40) {
+        let params = Params::new(segment, segment + over).unwrap();
+        let last = params.extents(clear) - 1;
+        let range = params.sealed_extent_range(last, clear);
+        prop_assert_eq!(range.start, params.sealed_offset(last * params.segments_per_extent()));
+        let behind = 16 * (last + 1) + 144;
+        prop_assert_eq!(range.end + behind, params.blob_len(clear).unwrap());
+        prop_assert!(params.sealed_extent_range(last + 1, clear).is_empty());
+        prop_assert_eq!(last * params.extent() + params.clear_in(last, clear), clear);
+    }
+
+    #[test]
     fn any_bytes_are_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         prop_assert!(View::open(&dek(), bytes.len() as u64, &bytes, None).is_err());
         prop_assert!(Manifest::decode(&bytes).is_err());
@@ -124,42 +144,4 @@ fn a_salt_is_never_used_twice() {
         second[32..52],
         "sealed anew under another key"
     );
-}
-
-#[test]
-fn manifests_survive_encoding_and_their_root_depends_on_every_entry() {
-    let entry = |path: &str, generation| Entry {
-        path: path.to_owned(),
-        length: 10,
-        file_id: [1; 16],
-        generation,
-        authenticator: [2; 32],
-    };
-    let heads: Vec<_> = (0..9)
-        .map(|count| {
-            let entries = (0..count).map(|n| entry(&format!("f{n}"), 1)).collect();
-            let manifest = Manifest::new(entries).unwrap();
-            assert_eq!(Manifest::decode(&manifest.encode()).unwrap(), manifest);
-            manifest.head()
-        })
-        .collect();
-    assert_eq!(
-        hex::encode(heads[0]),
-        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    );
-    for (index, head) in heads.iter().enumerate() {
-        assert!(!heads[..index].contains(head));
-    }
-    let old = Manifest::new(vec![entry("b", 1), entry("a", 1)]).unwrap();
-    let new = Manifest::new(vec![entry("a", 1), entry("b", 2)]).unwrap();
-    assert_eq!(old.entries()[0].path, "a");
-    assert_eq!(old.bytes(), 20);
-    assert_ne!(
-        old.keyed_root(&dek()).unwrap(),
-        new.keyed_root(&dek()).unwrap()
-    );
-    assert!(Manifest::new(vec![entry("a", 1), entry("a", 1)]).is_err());
-    let mut bytes = old.encode();
-    bytes.push(0);
-    assert!(Manifest::decode(&bytes).is_err());
 }

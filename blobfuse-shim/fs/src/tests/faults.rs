@@ -60,11 +60,12 @@ async fn an_upload_that_fails_is_reported_by_the_next_operation_and_by_close() {
 async fn a_store_that_never_answers_gives_an_error_in_bounded_time() {
     let Fixture { fs, faulty, .. } = fixture(SMALL);
     write_file(&fs, "a", &bytes(400_000, 1)).await.unwrap();
-    for operation in [Operation::Head, Operation::Get, Operation::List] {
+    for operation in [Operation::Get, Operation::List, Operation::Head] {
         faulty.fail(operation, Failure::Hang);
         let started = tokio::time::Instant::now();
         let error = match operation {
             Operation::List => fs.probe().await.unwrap_err(),
+            Operation::Head => fs.unlink(ROOT, "a").await.unwrap_err(),
             _ => read_file(&fs, "a").await.unwrap_err(),
         };
         assert_eq!((error.errno(), error.code()), (libc::EIO, "CR-BLOB-0015"));

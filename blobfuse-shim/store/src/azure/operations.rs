@@ -10,9 +10,9 @@ use super::{
     AzureStore, ERROR_CAP, HOP, LIST_CAP, X_MS_CRC64, X_MS_FOLDER, X_MS_RANGE, X_MS_TYPE,
     conditional, crc64, info_of, quoted, refusal,
 };
-use crate::{
-    BlobInfo, BlobStore, BlockId, Condition, Etag, Outcome, Page, StoreError, list::parse,
-};
+use crate::blocks::parse_blocks;
+use crate::list::parse;
+use crate::{BlobInfo, BlobStore, BlockId, Condition, Etag, Outcome, Page, StoreError};
 
 impl BlobStore for AzureStore {
     fn head<'a>(&'a self, name: &'a str) -> Outcome<'a, BlobInfo> {
@@ -137,6 +137,21 @@ impl BlobStore for AzureStore {
                 .body(body);
             self.commit("Put Block List", name, request, condition)
                 .await
+        })
+    }
+
+    fn committed_blocks<'a>(&'a self, name: &'a str) -> Outcome<'a, Option<Vec<(BlockId, u64)>>> {
+        const OPERATION: &str = "Get Block List";
+        Box::pin(async move {
+            let query = [("comp", "blocklist"), ("blocklisttype", "committed")];
+            let request = Request::get(HOP, self.address.blob(name, &query)?)
+                .budget(self.config.read_budget)
+                .body_cap(LIST_CAP);
+            let response = self.exchange(request).await?;
+            if response.status != StatusCode::OK {
+                return Err(refusal(OPERATION, &response));
+            }
+            parse_blocks(&response.body)
         })
     }
 

@@ -6,9 +6,9 @@ use moka::future::Cache;
 use moka::policy::EvictionPolicy;
 use url::Url;
 
-use super::{MaaToken, SKEW, Verified};
+use super::{MaaToken, SKEW};
 use crate::endpoint::origin;
-use crate::{AttestError, RuntimeData};
+use crate::{AttestError, RuntimeData, Verified};
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct TokenId {

@@ -12,6 +12,7 @@ use x509_cert::ext::pkix::ExtendedKeyUsage;
 
 use super::{UvmEndorsement, UvmRoots};
 use crate::certificate::Certificate;
+use crate::error::shown;
 
 const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
 
@@ -48,6 +49,9 @@ impl UvmEndorsement {
             .signing_time()
             .unwrap_or_else(|| leaf.validity().not_after.to_unix_duration());
         let mut links = authorities.iter().take(above.saturating_add(1));
+        for link in links.clone() {
+            may_issue(link)?;
+        }
         let authority = links
             .next_back()
             .map(|der| CertificateDer::from(der.as_slice()))
@@ -78,6 +82,19 @@ impl UvmEndorsement {
                 })
                 .is_ok()
         })
+    }
+}
+
+/// The path's validation below looks at basic constraints, not at key usage (RFC 5280 section 6.1.4 (n)).
+fn may_issue(der: &[u8]) -> Result<(), String> {
+    let authority = Certificate::parse(der).and_then(|certificate| {
+        let name = shown(&certificate.common_name());
+        Ok((name, certificate.authority()?))
+    });
+    match authority {
+        Ok((_, authority)) if authority.ca && authority.cert_sign => Ok(()),
+        Ok((name, _)) => Err(format!("{name:?} may not issue certificates")),
+        Err(reason) => Err(format!("an authority: {reason}")),
     }
 }
 

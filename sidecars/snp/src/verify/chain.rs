@@ -40,8 +40,7 @@ pub(super) fn judge(
     revocation(table, &chain, &requirements.crls, now);
     let endorsement = leaf(table, &chain.leaf);
     if let Some(product) = root.or_else(|| endorsement.as_ref().map(Endorsement::product)) {
-        let kind = endorsement.as_ref().map(Endorsement::kind);
-        names(table, &chain, product, kind);
+        names(table, &chain, product);
     }
     Some(Endorser {
         leaf: chain.leaf,
@@ -192,8 +191,8 @@ fn leaf(table: &mut Table, leaf: &Certificate) -> Option<Endorsement> {
     }
 }
 
-fn names(table: &mut Table, chain: &Certificates, product: Product, kind: Option<SigningKey>) {
-    let intermediate = match kind {
+fn names(table: &mut Table, chain: &Certificates, product: Product) {
+    let intermediate = match Endorsement::kind_of(&chain.leaf) {
         Some(SigningKey::Vlek) => format!("SEV-VLEK-{product}"),
         _ => format!("SEV-{product}"),
     };

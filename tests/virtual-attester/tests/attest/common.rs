@@ -37,12 +37,14 @@ pub(crate) fn launched(policy: &[u8]) -> TempDir {
 pub(crate) async fn evidence(dir: &Path, runtime: &RuntimeData) -> Evidence {
     let context = SecurityContext::read(dir).await;
     let attester = VirtualAttester::new(Some(dir.to_owned()));
-    Evidence::collect(
+    let evidence = Evidence::collect(
         &attester,
         &context,
         &EndorsementStore::context_only(),
+        &virtual_attester::verifier().unwrap(),
         runtime,
     )
     .await
-    .unwrap()
+    .unwrap();
+    Evidence::clone(&evidence)
 }

@@ -120,6 +120,7 @@ async fn a_policy_file_that_was_not_measured_is_noticed() {
         &attester,
         &context,
         &EndorsementStore::context_only(),
+        &virtual_attester::verifier().unwrap(),
         &runtime(),
     )
     .await

@@ -12,3 +12,4 @@ mod keyprovider;
 mod release;
 mod routes;
 mod upsets;
+mod verification;

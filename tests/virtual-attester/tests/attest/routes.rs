@@ -30,6 +30,7 @@ pub(crate) fn agent_with(
 ) -> Arc<Agent<VirtualAttester>> {
     Arc::new(Agent::new(
         VirtualAttester::new(Some(group.path().to_owned())),
+        virtual_attester::verifier().unwrap(),
         test_support::https(world).unwrap(),
         test_support::trust(world).unwrap(),
         config,
@@ -42,7 +43,7 @@ fn standing_alone(world: &World, group: &TempDir) -> Router {
     routes(agent(world, group)).router_as(peer)
 }
 
-async fn ask(router: &Router, path: &str, body: &Value) -> (StatusCode, Value) {
+pub(crate) async fn ask(router: &Router, path: &str, body: &Value) -> (StatusCode, Value) {
     let request = Request::post(path)
         .body(Body::from(body.to_string()))
         .unwrap();
@@ -144,6 +145,7 @@ async fn the_self_check_names_the_part_and_the_file_that_is_missing() {
     let attester = VirtualAttester::new(Some(other.path().to_owned()));
     let agent = Agent::new(
         attester,
+        virtual_attester::verifier().unwrap(),
         test_support::https(&world).unwrap(),
         test_support::trust(&world).unwrap(),
         Config::for_directory(group.path()),

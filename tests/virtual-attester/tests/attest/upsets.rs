@@ -52,6 +52,7 @@ impl Scene {
         let https = https.with_patience(Duration::from_secs(1), Duration::from_secs(20));
         let agent = Agent::new(
             VirtualAttester::new(Some(group.path().to_owned())),
+            virtual_attester::verifier().unwrap(),
             https,
             test_support::trust(&world).unwrap(),
             Config::for_directory(group.path()),

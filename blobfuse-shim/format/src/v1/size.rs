@@ -1,0 +1,121 @@
+use std::ops::Range;
+
+use cleanroom_crypto::aead::TAG;
+
+use crate::FormatError;
+
+/// Bytes of the trailer behind the last chunk.
+pub const TRAILER: usize = 8;
+/// Bytes that sealing adds to a block: nonce and tag.
+const OVERHEAD: usize = NONCE + TAG;
+/// Bytes of a nonce.
+pub(super) const NONCE: usize = 12;
+/// No honest blob is longer; below it no size computation can overflow.
+const LONGEST: u64 = 1 << 50;
+const MIB: u64 = 1 << 20;
+
+/// Clear bytes of a chunk, which the contract must say because the blob does not.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct BlockSize {
+    mib: u8,
+}
+
+impl BlockSize {
+    /// Upstream's older releases (4.0.0).
+    pub const MIB_4: Self = Self { mib: 4 };
+    /// Upstream's default since.
+    pub const MIB_16: Self = Self { mib: 16 };
+
+    /// A size in MiB, 1 to 64, as upstream's `--block-size` counts.
+    ///
+    /// # Errors
+    /// [`FormatError::Contract`].
+    pub const fn from_mib(mib: u8) -> Result<Self, FormatError> {
+        if mib == 0 || mib > 64 {
+            return Err(FormatError::Contract("a block size in MiB is 1 to 64"));
+        }
+        Ok(Self { mib })
+    }
+
+    /// Clear bytes of a block.
+    pub const fn bytes(self) -> u64 {
+        self.mib as u64 * MIB
+    }
+
+    /// Sealed bytes of a block.
+    pub const fn sealed(self) -> u64 {
+        self.bytes() + OVERHEAD as u64
+    }
+
+    /// The block size as a length of buffers.
+    pub(super) const fn size(self) -> usize {
+        (self.mib as usize) << 20
+    }
+
+    /// The chunk size as a length of buffers.
+    pub(super) const fn chunk(self) -> usize {
+        self.size() + OVERHEAD
+    }
+
+    /// Length of the blob that holds `clear` bytes. An empty file has only the trailer.
+    ///
+    /// # Errors
+    /// [`FormatError::TooLarge`] from 2^50 bytes on.
+    pub const fn blob_len(self, clear: u64) -> Result<u64, FormatError> {
+        if clear >= LONGEST {
+            return Err(FormatError::TooLarge);
+        }
+        Ok(clear.div_ceil(self.bytes()) * self.sealed() + TRAILER as u64)
+    }
+
+    /// Number of chunks in a blob of a given length.
+    ///
+    /// # Errors
+    /// [`FormatError::BlockSize`] if a file of this block size cannot have the length; [`FormatError::TooLarge`].
+    pub const fn blocks(self, blob: u64) -> Result<u64, FormatError> {
+        if blob >= LONGEST {
+            return Err(FormatError::TooLarge);
+        }
+        if blob == 0 {
+            return Ok(0);
+        }
+        match blob.checked_sub(TRAILER as u64) {
+            Some(chunks) if chunks.is_multiple_of(self.sealed()) => Ok(chunks / self.sealed()),
+            _ => Err(FormatError::BlockSize {
+                blob,
+                mib: self.mib,
+            }),
+        }
+    }
+
+    /// Which bytes of the blob hold block `index`.
+    pub const fn sealed_range(self, index: u64) -> Range<u64> {
+        let start = index.saturating_mul(self.sealed());
+        start..start.saturating_add(self.sealed())
+    }
+
+    /// The trailer of a file of `clear` bytes: the number of zero bytes behind them.
+    pub const fn trailer(self, clear: u64) -> [u8; TRAILER] {
+        (clear.next_multiple_of(self.bytes()) - clear).to_be_bytes()
+    }
+
+    /// Clear length from the number of chunks and the trailer, which is not authenticated.
+    ///
+    /// # Errors
+    /// [`FormatError::Padding`] for a value that no writer makes: a block or more, or any without a chunk.
+    pub const fn clear_len(self, blocks: u64, trailer: [u8; TRAILER]) -> Result<u64, FormatError> {
+        let padding = u64::from_be_bytes(trailer);
+        if padding >= self.bytes() || (blocks == 0 && padding != 0) {
+            return Err(FormatError::Padding { padding });
+        }
+        Ok(blocks * self.bytes() - padding)
+    }
+
+    /// The usual sizes that a blob's length admits, for a person who has to find out what an old dataset uses. Never to
+    /// be asked by a reader: the answer comes from storage.
+    pub fn candidates(blob: u64) -> impl Iterator<Item = Self> {
+        [Self::MIB_16, Self::MIB_4]
+            .into_iter()
+            .filter(move |size| size.blocks(blob).is_ok())
+    }
+}

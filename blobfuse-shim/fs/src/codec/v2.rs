@@ -1,0 +1,144 @@
+use std::ops::Range;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use blob_format::manifest::Entry;
+use blob_format::v2::Draft;
+use blob_format::{Attributes, Footer, FormatError, HEADER, Params, View};
+use cleanroom_crypto::Dek;
+
+use super::{Codec, Committed, Frame, Mark, Opened};
+use crate::FsError;
+
+/// Authenticates a file's frame from the end of its blob.
+pub(super) fn open(dek: &Dek, path: &str, blob_len: u64, tail: &[u8]) -> Result<Opened, FsError> {
+    let view = View::open(dek, blob_len, tail, Some(path))?;
+    let footer = *view.footer();
+    Ok(Opened {
+        frame: Arc::new(view),
+        len: footer.clear_len,
+        attributes: Attributes {
+            mtime_ns: footer.mtime_ns,
+            mode: footer.mode,
+        },
+        entry: Some(entry(path, &footer)),
+    })
+}
+
+fn entry(path: &str, footer: &Footer) -> Entry {
+    Entry {
+        path: path.to_owned(),
+        length: footer.clear_len,
+        file_id: footer.header.file_id,
+        generation: footer.generation,
+        authenticator: footer.mac,
+    }
+}
+
+impl Frame for View {
+    fn extent(&self) -> u64 {
+        self.params().extent()
+    }
+
+    fn unit(&self) -> u64 {
+        self.params().segment()
+    }
+
+    fn stored(&self, index: u64, clear: Range<u64>) -> Range<u64> {
+        let start = index * self.params().extent();
+        let plan = self.plan(start + clear.start..start + clear.end);
+        plan.map_or(0..0, |plan| plan.sealed)
+    }
+
+    fn open(&self, index: u64, clear: Range<u64>, stored: &[u8]) -> Result<Vec<u8>, FsError> {
+        let start = index * self.params().extent();
+        let wanted = start + clear.start..start + clear.end;
+        let plan = self
+            .plan(wanted.clone())
+            .filter(|plan| plan.clear == wanted);
+        let plan = plan.ok_or(FormatError::Content {
+            offset: wanted.start,
+        })?;
+        let length = usize::try_from(clear.end - clear.start).map_err(|_| FormatError::TooLarge)?;
+        let mut out = vec![0; length];
+        self.open_into(&plan, stored, &mut out)?;
+        Ok(out)
+    }
+
+    fn edit(&self) -> Arc<dyn Codec> {
+        Arc::new(V2::new(self.edit()))
+    }
+
+    fn is_bound(&self) -> bool {
+        self.footer().header.name_bound
+    }
+}
+
+/// The next version of a file of format v2. Extents are sealed by many threads at once; only a commit is alone.
+#[derive(Debug)]
+pub(super) struct V2 {
+    params: Params,
+    header: [u8; HEADER],
+    draft: RwLock<Draft>,
+}
+
+impl V2 {
+    pub(super) fn create(dek: &Dek, params: Params) -> Result<Self, FsError> {
+        Ok(Self::new(Draft::create(dek, params, None)?))
+    }
+
+    fn new(draft: Draft) -> Self {
+        Self {
+            params: draft.params(),
+            header: draft.header(),
+            draft: RwLock::new(draft),
+        }
+    }
+}
+
+impl Codec for V2 {
+    fn extent(&self) -> u64 {
+        self.params.extent()
+    }
+
+    fn unit(&self) -> u64 {
+        self.params.segment()
+    }
+
+    fn header(&self) -> Vec<u8> {
+        self.header.to_vec()
+    }
+
+    fn seal(&self, index: u64, clear: &[u8]) -> Result<(Vec<u8>, Mark), FsError> {
+        let header: &[u8] = if index == 0 { &self.header } else { &[] };
+        let length = header.len() as u64 + self.params.sealed_len(clear.len() as u64);
+        let mut out = vec![0; usize::try_from(length).map_err(|_| FormatError::TooLarge)?];
+        let (front, sealed) = out.split_at_mut(header.len());
+        front.copy_from_slice(header);
+        let draft = self.draft.read().unwrap_or_else(PoisonError::into_inner);
+        let mark = draft.seal(index, clear, sealed)?;
+        drop(draft);
+        Ok((out, Some(mark)))
+    }
+
+    fn commit(
+        &self,
+        path: &str,
+        len: u64,
+        sealed: Vec<Mark>,
+        attributes: Attributes,
+    ) -> Result<Committed, FsError> {
+        let mut draft = self.draft.write().unwrap_or_else(PoisonError::into_inner);
+        for extent in sealed.into_iter().flatten() {
+            draft.place(extent)?;
+        }
+        draft.rename(path);
+        let committed = draft.commit(len, attributes)?;
+        let view = draft.view(&committed)?;
+        drop(draft);
+        Ok(Committed {
+            entry: Some(entry(path, &committed.footer)),
+            trailer: committed.tail,
+            frame: Arc::new(view),
+        })
+    }
+}

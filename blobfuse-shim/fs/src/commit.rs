@@ -1,0 +1,545 @@
+//! From a draft to a version: seal, stage, and name all blocks in one conditional commit.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use blob_format::manifest::Entry;
+use blob_store::{BlobInfo, BlockId, Condition, Etag, StoreError};
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::FsError;
+use crate::cache::ContentId;
+use crate::codec::{Codec, Frame, Mark};
+use crate::draft::{Draft, Extent, Staging, Uploaded};
+use crate::file::{File, State};
+use crate::inner::Inner;
+use crate::read::{INLINE, blocking};
+use crate::version::{Contents, Version};
+
+/// Blocks of a commit that are no extents: their uploads report no place in the draft.
+const NOWHERE: u64 = u64::MAX;
+
+impl Inner {
+    /// Makes everything written so far durable, or tells that it is not.
+    pub(crate) async fn commit(
+        self: &Arc<Self>,
+        file: &File,
+        state: &mut State,
+    ) -> Result<(), FsError> {
+        if let Some(error) = &state.error {
+            return Err(error.clone());
+        }
+        if file.is_unlinked() {
+            // Nobody can ever see it.
+            return Ok(());
+        }
+        self.publish(file, state).await
+    }
+
+    /// As [`Inner::commit`], to get memory back: also content that nobody will see has to go somewhere.
+    pub(crate) async fn spill(
+        self: &Arc<Self>,
+        file: &File,
+        state: &mut State,
+    ) -> Result<(), FsError> {
+        if let Some(error) = &state.error {
+            return Err(error.clone());
+        }
+        if file.is_severed() {
+            return self.fail(file, state, FsError::Stale);
+        }
+        self.publish(file, state).await?;
+        self.give_way();
+        Ok(())
+    }
+
+    async fn publish(self: &Arc<Self>, file: &File, state: &mut State) -> Result<(), FsError> {
+        let Some(draft) = state.draft.as_mut().filter(|draft| draft.dirty) else {
+            return Ok(());
+        };
+        let path = file.path();
+        match self.try_publish(file, &path, draft).await {
+            Ok(version) => {
+                self.replaced(&path, state.stored.as_deref(), &version);
+                if !file.is_unlinked() {
+                    self.directories.committed(&path, &version.info);
+                }
+                state.stored = Some(version);
+                file.show(state);
+                Ok(())
+            }
+            Err(error) => {
+                // A conflict shows that the listing is old, too.
+                self.directories.changed(&path);
+                self.fail(file, state, error)
+            }
+        }
+    }
+
+    /// Data that did not reach storage is never forgotten silently.
+    pub(crate) fn fail(
+        &self,
+        file: &File,
+        state: &mut State,
+        error: FsError,
+    ) -> Result<(), FsError> {
+        state.error = Some(error.clone());
+        state.draft = None;
+        if !file.is_unlinked() {
+            self.lost(&file.path());
+        }
+        Err(error)
+    }
+
+    async fn try_publish(
+        self: &Arc<Self>,
+        file: &File,
+        path: &str,
+        draft: &mut Draft,
+    ) -> Result<Arc<Version>, FsError> {
+        let _gate = self.changing().await?;
+        if is_small(draft) {
+            return self.publish_small(path, draft).await;
+        }
+        let changed: Vec<u64> = draft.extents.keys().copied().collect();
+        for index in changed {
+            self.stage(file, draft, index).await?;
+        }
+        let mut blocks = self.all_blocks(path, draft).await?;
+        let contents = contents(draft, self.cache.contents(1));
+        let committed = {
+            let attributes = draft.attributes();
+            let marks = take_marks(draft);
+            draft.codec.commit(path, draft.len, marks, attributes)?
+        };
+        let trailer = committed.trailer;
+        if !trailer.is_empty() {
+            let (id, size) = (draft.staging.block(), trailer.len() as u64);
+            let put = self.store.put_block(path, id, trailer.into());
+            self.bounded(put).await?;
+            blocks.push((id, size));
+        }
+        let ids: Vec<BlockId> = blocks.iter().map(|(id, _)| *id).collect();
+        let put = self.store.put_block_list(path, &ids, &draft.condition);
+        let etag = self.at_commit(put).await?;
+        let size = blocks.iter().map(|(_, size)| size).sum();
+        let entry = committed.entry.or_else(|| plain_entry(path, draft));
+        let made = Made {
+            etag,
+            size,
+            frame: committed.frame,
+            contents,
+            blocks,
+            entry,
+        };
+        Ok(self.done(path, draft, made))
+    }
+
+    /// One request for a file of one extent.
+    async fn publish_small(
+        self: &Arc<Self>,
+        path: &str,
+        draft: &mut Draft,
+    ) -> Result<Arc<Version>, FsError> {
+        let _slot = self.slot().await?;
+        let mut contents = Contents::new(self.cache.contents(1));
+        let content = self.cache.contents(1);
+        contents.changed.insert(0, content);
+        let mut marks = Vec::new();
+        let mut body = draft.codec.header();
+        let mut kept = None;
+        if let Some(Extent::Dirty(buffer)) = draft.extents.remove(&0) {
+            if let Some(digest) = &mut draft.digest {
+                let whole = buffer.bytes.len() as u64 == draft.codec.extent();
+                digest.staged(0, &buffer.bytes, whole);
+            }
+            let (bytes, codec) = (Bytes::from(buffer.bytes), Arc::clone(&draft.codec));
+            kept = Some((bytes.clone(), buffer.memory));
+            let (sealed, mark) = in_place_or_not(bytes, codec).await?;
+            body = sealed;
+            marks.push(mark);
+        }
+        let attributes = draft.attributes();
+        let committed = draft.codec.commit(path, draft.len, marks, attributes)?;
+        body.extend_from_slice(&committed.trailer);
+        let size = body.len() as u64;
+        let put = self.store.put_blob(path, body.into(), &draft.condition);
+        let etag = self.at_commit(put).await?;
+        if let Some((bytes, memory)) = kept {
+            let unit = usize::try_from(draft.codec.unit()).unwrap_or(usize::MAX);
+            self.cache.keep(content, 0, unit, &bytes, memory);
+        }
+        let entry = committed.entry.or_else(|| plain_entry(path, draft));
+        let made = Made {
+            etag,
+            size,
+            frame: committed.frame,
+            contents,
+            blocks: Vec::new(),
+            entry,
+        };
+        Ok(self.done(path, draft, made))
+    }
+
+    fn done(&self, path: &str, draft: &mut Draft, made: Made) -> Arc<Version> {
+        let version = Arc::new(Version {
+            info: BlobInfo {
+                etag: made.etag.clone(),
+                length: made.size,
+                modified: SystemTime::now(),
+                directory: false,
+            },
+            len: draft.len,
+            frame: made.frame,
+            contents: made.contents,
+            blocks: Some(made.blocks),
+            attributes: draft.attributes(),
+            entry: made.entry.clone(),
+        });
+        draft.extents.clear();
+        draft.kept = draft.extents();
+        draft.condition = Condition::Match(made.etag.clone());
+        draft.base = Some(Arc::clone(&version));
+        draft.dirty = false;
+        draft.time = None;
+        self.written(path, made.etag, made.entry);
+        version
+    }
+
+    async fn at_commit<T>(
+        &self,
+        put: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, FsError> {
+        let put = tokio::time::timeout(self.options.deadline, put).await;
+        match put.unwrap_or(Err(StoreError::Deadline(self.options.deadline))) {
+            Err(StoreError::Changed | StoreError::Exists | StoreError::BlocksGone) => {
+                Err(FsError::Conflict)
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+
+    /// Memory and leave for one upload; waits.
+    pub(crate) async fn slot(&self) -> Result<OwnedSemaphorePermit, FsError> {
+        let slot = Arc::clone(&self.slots).acquire_owned().await;
+        slot.map_err(|_| FsError::Handle)
+    }
+
+    /// Seals a changed extent and sends it on its way; its clear bytes move to the cache. Waits for a slot.
+    pub(crate) async fn stage(
+        self: &Arc<Self>,
+        file: &File,
+        draft: &mut Draft,
+        index: u64,
+    ) -> Result<(), FsError> {
+        let len = draft.extent_len(index);
+        let buffer = match draft.extents.get(&index) {
+            None | Some(Extent::Staged { .. }) => return Ok(()),
+            Some(Extent::Zero | Extent::Dirty(_)) => {
+                let slot = self.slot().await?;
+                (slot, draft.extents.remove(&index))
+            }
+        };
+        let content = self.cache.contents(1);
+        let is_whole = len == draft.codec.extent();
+        let (slot, extent) = buffer;
+        let (bytes, memory) = match extent {
+            Some(Extent::Dirty(buffer)) => {
+                if let Some(digest) = &mut draft.digest {
+                    digest.staged(index, &buffer.bytes, is_whole);
+                }
+                let bytes = Bytes::from(buffer.bytes);
+                let unit = usize::try_from(draft.codec.unit()).unwrap_or(usize::MAX);
+                let chunks = self.cache.keep(content, 0, unit, &bytes, buffer.memory);
+                (Some(bytes), chunks.into_iter().next())
+            }
+            _ => {
+                // Zeros lie in the slot's memory and are not worth keeping.
+                draft.digest = None;
+                (None, None)
+            }
+        };
+        let block = draft.staging.block();
+        draft.extents.insert(
+            index,
+            Extent::Staged {
+                block,
+                content,
+                done: None,
+            },
+        );
+        let (inner, path, codec) = (Arc::clone(self), file.path(), Arc::clone(&draft.codec));
+        draft.staging.uploads.spawn(async move {
+            let sealed = blocking(move || {
+                let zeros = || vec![0; usize::try_from(len).unwrap_or(0)].into();
+                codec.seal(index, &bytes.unwrap_or_else(zeros))
+            });
+            let (sealed, mark) = sealed.await?;
+            drop(memory);
+            inner.give_way();
+            let len = sealed.len() as u64;
+            let put = inner.store.put_block(&path, block, sealed.into());
+            inner.bounded(put).await?;
+            drop(slot);
+            Ok(Uploaded {
+                index,
+                block,
+                mark,
+                len,
+            })
+        });
+        Ok(())
+    }
+
+    /// Takes note of uploads that have ended.
+    pub(crate) fn settle(&self, draft: &mut Draft) -> Result<(), FsError> {
+        while let Some(done) = draft.staging.uploads.try_join_next() {
+            let uploaded = done.unwrap_or(Err(FsError::Handle))?;
+            draft.uploaded(uploaded);
+        }
+        Ok(())
+    }
+
+    /// The blocks of all extents in order; what the base has is named again or copied. Waits for all uploads.
+    async fn all_blocks(
+        self: &Arc<Self>,
+        path: &str,
+        draft: &mut Draft,
+    ) -> Result<Vec<(BlockId, u64)>, FsError> {
+        enum Piece {
+            Extent(u64),
+            Known(BlockId, u64),
+        }
+        let mut pieces = Vec::new();
+        let mut base_blocks = None;
+        let count = draft.extents();
+        let mut index = 0;
+        while index < count {
+            if draft.clean(index).is_none() {
+                pieces.push(Piece::Extent(index));
+                index += 1;
+                continue;
+            }
+            let first = index;
+            while index < count && draft.clean(index).is_some() {
+                index += 1;
+            }
+            let Some(base) = draft.base.clone() else {
+                continue;
+            };
+            let start = base.frame.stored(first, 0..base.extent_len(first)).start;
+            let end = base
+                .frame
+                .stored(index - 1, 0..base.extent_len(index - 1))
+                .end;
+            if base_blocks.is_none() {
+                base_blocks = Some(self.blocks_of(path, &base).await?);
+            }
+            let known = base_blocks.as_deref().unwrap_or_default();
+            let largest = base.frame.extent();
+            for part in take_over(known, start..end, largest) {
+                let (id, size) = match part {
+                    Part::Block(id, size) => (id, size),
+                    Part::Copy(range) => {
+                        let size = range.end - range.start;
+                        let staging = &mut draft.staging;
+                        (
+                            self.copy_range(path, &base, range, path, staging).await?,
+                            size,
+                        )
+                    }
+                };
+                pieces.push(Piece::Known(id, size));
+            }
+        }
+        while let Some(done) = draft.staging.uploads.join_next().await {
+            let uploaded = done.unwrap_or(Err(FsError::Handle))?;
+            draft.uploaded(uploaded);
+        }
+        let mut blocks = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            blocks.push(match piece {
+                Piece::Known(id, size) => (id, size),
+                Piece::Extent(index) => match draft.extents.get(&index) {
+                    Some(Extent::Staged {
+                        block,
+                        done: Some((_, size)),
+                        ..
+                    }) => (*block, *size),
+                    _ => return Err(FsError::Handle),
+                },
+            });
+        }
+        Ok(blocks)
+    }
+
+    /// The blocks of a version, if a commit can name them again.
+    async fn blocks_of(
+        &self,
+        path: &str,
+        version: &Version,
+    ) -> Result<Vec<(BlockId, u64)>, FsError> {
+        let blocks = match &version.blocks {
+            Some(blocks) => Some(blocks.clone()),
+            None => self.bounded(self.store.committed_blocks(path)).await?,
+        };
+        let total = |blocks: &Vec<(BlockId, u64)>| {
+            let sizes = blocks.iter().map(|(_, size)| *size);
+            sizes.fold(0_u64, u64::saturating_add) == version.info.length
+        };
+        Ok(blocks.filter(total).unwrap_or_default())
+    }
+
+    /// Sends a sealed range of one blob to another, or to its own next version; returns its block.
+    pub(crate) async fn copy_range(
+        self: &Arc<Self>,
+        from: &str,
+        version: &Arc<Version>,
+        range: Range<u64>,
+        to: &str,
+        staging: &mut Staging,
+    ) -> Result<BlockId, FsError> {
+        let slot = self.slot().await?;
+        let block = staging.block();
+        let (inner, from, to) = (Arc::clone(self), from.to_owned(), to.to_owned());
+        let version = Arc::clone(version);
+        staging.uploads.spawn(async move {
+            let len = range.end - range.start;
+            let bytes = inner.get(&from, range, &version.info.etag).await?;
+            inner
+                .bounded(inner.store.put_block(&to, block, bytes))
+                .await?;
+            drop(slot);
+            Ok(Uploaded {
+                index: NOWHERE,
+                block,
+                mark: None,
+                len,
+            })
+        });
+        Ok(block)
+    }
+}
+
+/// What a commit made.
+struct Made {
+    etag: Etag,
+    size: u64,
+    frame: Arc<dyn Frame>,
+    contents: Contents,
+    blocks: Vec<(BlockId, u64)>,
+    entry: Option<Entry>,
+}
+
+/// Seals a first extent: here if it is short, else on a thread for such work.
+async fn in_place_or_not(bytes: Bytes, codec: Arc<dyn Codec>) -> Result<(Vec<u8>, Mark), FsError> {
+    if bytes.len() as u64 <= INLINE {
+        return codec.seal(0, &bytes);
+    }
+    blocking(move || codec.seal(0, &bytes)).await
+}
+
+/// Whether the whole file can be written by one request.
+fn is_small(draft: &Draft) -> bool {
+    match draft.extents() {
+        0 => true,
+        1 => matches!(draft.extents.get(&0), Some(Extent::Dirty(_))),
+        _ => false,
+    }
+}
+
+/// What was sealed since the last commit; the blocks are listed already.
+fn take_marks(draft: &mut Draft) -> Vec<Mark> {
+    let done = draft.extents.values_mut().map(|extent| match extent {
+        Extent::Staged { done, .. } => done.take().and_then(|(mark, _)| mark),
+        Extent::Dirty(_) | Extent::Zero => None,
+    });
+    done.collect()
+}
+
+fn contents(draft: &Draft, unused: ContentId) -> Contents {
+    let mut contents = match &draft.base {
+        Some(base) => base.contents.clone(),
+        None => Contents::new(unused),
+    };
+    let count = draft.extents();
+    contents.changed.retain(|index, _| *index < count);
+    for (index, extent) in &draft.extents {
+        if let Extent::Staged { content, .. } = extent {
+            contents.changed.insert(*index, *content);
+        }
+    }
+    contents
+}
+
+fn plain_entry(path: &str, draft: &Draft) -> Option<Entry> {
+    let whole = draft.len / draft.codec.extent();
+    let is_partial = !draft.len.is_multiple_of(draft.codec.extent());
+    Some(Entry {
+        path: path.to_owned(),
+        length: draft.len,
+        file_id: [0; 16],
+        generation: 0,
+        authenticator: draft.digest.as_ref()?.finish(whole, is_partial)?,
+    })
+}
+
+/// A piece of a version that is taken over.
+#[derive(Debug, PartialEq)]
+enum Part {
+    Block(BlockId, u64),
+    Copy(Range<u64>),
+}
+
+/// Covers a range of a blob by blocks that lie in it whole, and copies of at most `largest` bytes for the rest.
+fn take_over(blocks: &[(BlockId, u64)], range: Range<u64>, largest: u64) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut covered = range.start;
+    let copy = |parts: &mut Vec<Part>, mut from: u64, to: u64| {
+        while from < to {
+            let end = to.min(from + largest);
+            parts.push(Part::Copy(from..end));
+            from = end;
+        }
+    };
+    let mut at = 0;
+    for (id, size) in blocks {
+        let end = at + size;
+        if at >= range.start && end <= range.end && *size > 0 {
+            copy(&mut parts, covered, at);
+            parts.push(Part::Block(*id, *size));
+            covered = end;
+        }
+        at = end;
+    }
+    copy(&mut parts, covered, range.end);
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_blocks_are_named_again_and_only_the_rest_is_copied() {
+        let id = |n| BlockId([n; 16]);
+        let blocks = [(id(1), 10), (id(2), 10), (id(3), 0), (id(4), 5)];
+        assert_eq!(
+            take_over(&blocks, 5..25, 4),
+            [
+                Part::Copy(5..9),
+                Part::Copy(9..10),
+                Part::Block(id(2), 10),
+                Part::Block(id(4), 5)
+            ]
+        );
+        assert_eq!(take_over(&blocks, 12..14, 4), [Part::Copy(12..14)]);
+        assert_eq!(
+            take_over(&[], 0..5, 4),
+            [Part::Copy(0..4), Part::Copy(4..5)]
+        );
+        assert_eq!(take_over(&blocks, 0..20, 4).len(), 2);
+    }
+}
