@@ -1,92 +1,18 @@
 //! A real kernel mount over a store in memory. Needs root and /dev/fuse, and fails without them.
 
-#![allow(clippy::unwrap_used)] // helpers of tests
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
+
+#[path = "semantics/room.rs"]
+mod room;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
 use blob_format::Params;
-use blob_fs::{FileSystem, Mode, Options};
-use blob_store::testing::{Failure, Faulty, MemoryStore, Operation};
-use blobfuse_shim::{fuse, mount};
-use cleanroom_crypto::Dek;
-use nix::mount::{MntFlags, umount2};
-use tokio::sync::oneshot;
+use blob_store::testing::{Failure, Operation};
 
-struct Mount {
-    fs: FileSystem,
-    runtime: tokio::runtime::Runtime,
-    ended: Option<oneshot::Receiver<()>>,
-    path: PathBuf,
-    _dir: tempfile::TempDir,
-}
-
-impl Mount {
-    fn new(store: Faulty, key: u8, read_only: bool) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("mount");
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let options = Options {
-            read_only,
-            deadline: Duration::from_secs(2),
-            ..Options::default()
-        };
-        let dek = Arc::new(Dek::from_slice(&[key; 32]).unwrap());
-        let mode = Mode::CseV2(Params::default());
-        let fs = FileSystem::new(Arc::new(store), dek, mode, options);
-        let device = mount::attach(&path, 10020, read_only).unwrap();
-        let (ended, end) = oneshot::channel();
-        runtime
-            .block_on(fuse::serve(fs.clone(), device, ended))
-            .unwrap();
-        Self {
-            fs,
-            runtime,
-            ended: Some(end),
-            path,
-            _dir: dir,
-        }
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.path.join(name)
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        umount2(&self.path, MntFlags::MNT_DETACH).unwrap();
-        if let Some(ended) = self.ended.take() {
-            let within = Duration::from_secs(5);
-            let ended = async { tokio::time::timeout(within, ended).await };
-            assert!(self.runtime.block_on(ended).is_ok(), "the session ends");
-        }
-    }
-}
-
-fn store() -> (MemoryStore, Faulty) {
-    let memory = MemoryStore::default();
-    (memory.clone(), Faulty::new(memory))
-}
-
-fn pattern(length: usize) -> Vec<u8> {
-    let numbers = (0_u32..).flat_map(u32::to_le_bytes);
-    numbers.take(length).collect()
-}
-
-fn errno<T: std::fmt::Debug>(outcome: std::io::Result<T>) -> i32 {
-    outcome.unwrap_err().raw_os_error().unwrap()
-}
-
-fn write_synced(path: &Path, data: &[u8]) -> std::io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(data)?;
-    file.sync_all()
-}
+use room::{Mount, close, errno, pattern, store, write_synced};
 
 #[test]
 fn what_is_written_front_to_back_is_read_back_anywhere_and_stored_as_cipher_text() {
@@ -241,7 +167,7 @@ fn lost_data_is_an_error_at_fsync_at_close_and_at_the_end() {
         file.write_all(b"precious").unwrap();
         faulty.fail(operation, failure);
         assert_eq!(errno(file.sync_all()), libc::EIO, "{failure:?}");
-        assert_eq!(errno(nix_close(file)), libc::EIO, "{failure:?}");
+        assert_eq!(errno(close(file)), libc::EIO, "{failure:?}");
         faulty.heal();
         let _ = fs::remove_file(mount.at("a"));
         // Gone for the application, so no longer lost.
@@ -252,14 +178,9 @@ fn lost_data_is_an_error_at_fsync_at_close_and_at_the_end() {
     let mut file = File::create(mount.at("b")).unwrap();
     file.write_all(b"precious").unwrap();
     faulty.fail(Operation::Put, Failure::Down);
-    assert_eq!(errno(nix_close(file)), libc::EIO);
+    assert_eq!(errno(close(file)), libc::EIO);
     assert_eq!(mount.fs.lost(), 1);
     assert!(mount.runtime.block_on(mount.fs.finish()).is_err());
-}
-
-/// `close` with its error, which dropping a `File` hides.
-fn nix_close(file: File) -> std::io::Result<()> {
-    nix::unistd::close(file).map_err(Into::into)
 }
 
 #[test]
@@ -281,20 +202,4 @@ fn the_nonce_is_always_the_last_one_and_sealing_ends_writing() {
     assert_eq!(errno(File::create(mount.at("b"))), libc::EROFS);
     drop(file);
     assert_eq!(memory.names(), [".cleanroom/manifest", "a"]);
-}
-
-#[test]
-fn a_dead_mount_is_replaced() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("mount");
-    drop(mount::attach(&path, 10020, false).unwrap());
-    let dead = fs::symlink_metadata(&path).unwrap_err();
-    assert_eq!(dead.raw_os_error(), Some(libc::ENOTCONN));
-    let device = mount::attach(&path, 10020, false).unwrap();
-    drop(device);
-    umount2(&path, MntFlags::MNT_DETACH).unwrap();
-    assert!(
-        fs::symlink_metadata(&path).unwrap().is_dir(),
-        "one mount, not two"
-    );
 }

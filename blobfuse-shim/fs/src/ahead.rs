@@ -59,7 +59,7 @@ impl Inner {
     ) {
         let largest = self.options.window;
         let wanted = lock(&handle.cursor).advance(offset, end, largest, version.len);
-        let (extent, unit) = (version.codec.extent(), version.codec.unit());
+        let (extent, unit) = (version.frame.extent(), version.frame.unit());
         let part = (PART / unit).max(1) * unit;
         let mut at = wanted.start / unit * unit;
         while at < wanted.end && !self.budget.is_short() {
@@ -89,7 +89,7 @@ impl Inner {
         if clear.is_empty() {
             return;
         }
-        let stored = version.codec.stored(index, clear.clone());
+        let stored = version.frame.stored(index, clear.clone());
         let need = (stored.end - stored.start) + (clear.end - clear.start);
         let Some(mut memory) = self.cache.make_room(&self.budget, need) else {
             return;
@@ -105,7 +105,7 @@ impl Inner {
                 return;
             };
             memory.shrink(bytes.len() as u64);
-            let unit = usize::try_from(version.codec.unit()).unwrap_or(usize::MAX);
+            let unit = usize::try_from(version.frame.unit()).unwrap_or(usize::MAX);
             let content = version.contents.of(index);
             inner
                 .cache

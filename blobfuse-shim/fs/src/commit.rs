@@ -11,7 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::FsError;
 use crate::cache::ContentId;
-use crate::codec::{Codec, Mark};
+use crate::codec::{Codec, Frame, Mark};
 use crate::draft::{Draft, Extent, Staging, Uploaded};
 use crate::file::{File, State};
 use crate::inner::Inner;
@@ -100,21 +100,21 @@ impl Inner {
         draft: &mut Draft,
     ) -> Result<Arc<Version>, FsError> {
         let _gate = self.changing().await?;
-        let generation = draft.base.as_ref().map_or(1, |base| base.generation + 1);
         if is_small(draft) {
-            return self.publish_small(path, draft, generation).await;
+            return self.publish_small(path, draft).await;
         }
         let changed: Vec<u64> = draft.extents.keys().copied().collect();
         for index in changed {
             self.stage(file, draft, index).await?;
         }
-        let blocks = self.all_blocks(path, draft).await?;
-        let (marks, contents) = marks_and_contents(draft, self.cache.contents(1));
-        let (trailer, entry) =
-            draft
-                .codec
-                .trailer(path, draft.len, generation, &marks, draft.attributes())?;
-        let mut blocks = blocks;
+        let mut blocks = self.all_blocks(path, draft).await?;
+        let contents = contents(draft, self.cache.contents(1));
+        let committed = {
+            let attributes = draft.attributes();
+            let marks = take_marks(draft);
+            draft.codec.commit(path, draft.len, marks, attributes)?
+        };
+        let trailer = committed.trailer;
         if !trailer.is_empty() {
             let (id, size) = (draft.staging.block(), trailer.len() as u64);
             let put = self.store.put_block(path, id, trailer.into());
@@ -125,12 +125,11 @@ impl Inner {
         let put = self.store.put_block_list(path, &ids, &draft.condition);
         let etag = self.at_commit(put).await?;
         let size = blocks.iter().map(|(_, size)| size).sum();
-        let entry = entry.or_else(|| plain_entry(path, draft));
+        let entry = committed.entry.or_else(|| plain_entry(path, draft));
         let made = Made {
             etag,
             size,
-            generation,
-            marks,
+            frame: committed.frame,
             contents,
             blocks,
             entry,
@@ -143,14 +142,13 @@ impl Inner {
         self: &Arc<Self>,
         path: &str,
         draft: &mut Draft,
-        generation: u64,
     ) -> Result<Arc<Version>, FsError> {
         let _slot = self.slot().await?;
         let mut contents = Contents::new(self.cache.contents(1));
         let content = self.cache.contents(1);
         contents.changed.insert(0, content);
         let mut marks = Vec::new();
-        let mut body = draft.codec.header().to_vec();
+        let mut body = draft.codec.header();
         let mut kept = None;
         if let Some(Extent::Dirty(buffer)) = draft.extents.remove(&0) {
             if let Some(digest) = &mut draft.digest {
@@ -163,11 +161,9 @@ impl Inner {
             body = sealed;
             marks.push(mark);
         }
-        let (trailer, entry) =
-            draft
-                .codec
-                .trailer(path, draft.len, generation, &marks, draft.attributes())?;
-        body.extend_from_slice(&trailer);
+        let attributes = draft.attributes();
+        let committed = draft.codec.commit(path, draft.len, marks, attributes)?;
+        body.extend_from_slice(&committed.trailer);
         let size = body.len() as u64;
         let put = self.store.put_blob(path, body.into(), &draft.condition);
         let etag = self.at_commit(put).await?;
@@ -175,12 +171,11 @@ impl Inner {
             let unit = usize::try_from(draft.codec.unit()).unwrap_or(usize::MAX);
             self.cache.keep(content, 0, unit, &bytes, memory);
         }
-        let entry = entry.or_else(|| plain_entry(path, draft));
+        let entry = committed.entry.or_else(|| plain_entry(path, draft));
         let made = Made {
             etag,
             size,
-            generation,
-            marks,
+            frame: committed.frame,
             contents,
             blocks: Vec::new(),
             entry,
@@ -197,9 +192,7 @@ impl Inner {
                 directory: false,
             },
             len: draft.len,
-            codec: Arc::clone(&draft.codec),
-            generation: made.generation,
-            marks: made.marks,
+            frame: made.frame,
             contents: made.contents,
             blocks: Some(made.blocks),
             attributes: draft.attributes(),
@@ -304,7 +297,7 @@ impl Inner {
     pub(crate) fn settle(&self, draft: &mut Draft) -> Result<(), FsError> {
         while let Some(done) = draft.staging.uploads.try_join_next() {
             let uploaded = done.unwrap_or(Err(FsError::Handle))?;
-            draft.uploaded(&uploaded);
+            draft.uploaded(uploaded);
         }
         Ok(())
     }
@@ -336,16 +329,16 @@ impl Inner {
             let Some(base) = draft.base.clone() else {
                 continue;
             };
-            let start = base.codec.stored(first, 0..base.extent_len(first)).start;
+            let start = base.frame.stored(first, 0..base.extent_len(first)).start;
             let end = base
-                .codec
+                .frame
                 .stored(index - 1, 0..base.extent_len(index - 1))
                 .end;
             if base_blocks.is_none() {
                 base_blocks = Some(self.blocks_of(path, &base).await?);
             }
             let known = base_blocks.as_deref().unwrap_or_default();
-            let largest = base.codec.extent();
+            let largest = base.frame.extent();
             for part in take_over(known, start..end, largest) {
                 let (id, size) = match part {
                     Part::Block(id, size) => (id, size),
@@ -363,7 +356,7 @@ impl Inner {
         }
         while let Some(done) = draft.staging.uploads.join_next().await {
             let uploaded = done.unwrap_or(Err(FsError::Handle))?;
-            draft.uploaded(&uploaded);
+            draft.uploaded(uploaded);
         }
         let mut blocks = Vec::with_capacity(pieces.len());
         for piece in pieces {
@@ -422,7 +415,7 @@ impl Inner {
             Ok(Uploaded {
                 index: NOWHERE,
                 block,
-                mark: [0; 16],
+                mark: None,
                 len,
             })
         });
@@ -434,8 +427,7 @@ impl Inner {
 struct Made {
     etag: Etag,
     size: u64,
-    generation: u64,
-    marks: Vec<Mark>,
+    frame: Arc<dyn Frame>,
     contents: Contents,
     blocks: Vec<(BlockId, u64)>,
     entry: Option<Entry>,
@@ -458,25 +450,28 @@ fn is_small(draft: &Draft) -> bool {
     }
 }
 
-fn marks_and_contents(draft: &Draft, unused: ContentId) -> (Vec<Mark>, Contents) {
+/// What was sealed since the last commit; the blocks are listed already.
+fn take_marks(draft: &mut Draft) -> Vec<Mark> {
+    let done = draft.extents.values_mut().map(|extent| match extent {
+        Extent::Staged { done, .. } => done.take().and_then(|(mark, _)| mark),
+        Extent::Dirty(_) | Extent::Zero => None,
+    });
+    done.collect()
+}
+
+fn contents(draft: &Draft, unused: ContentId) -> Contents {
     let mut contents = match &draft.base {
         Some(base) => base.contents.clone(),
         None => Contents::new(unused),
     };
     let count = draft.extents();
     contents.changed.retain(|index, _| *index < count);
-    let mut marks = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
-    for index in 0..count {
-        match (draft.extents.get(&index), &draft.base) {
-            (Some(Extent::Staged { content, done, .. }), _) => {
-                contents.changed.insert(index, *content);
-                marks.push(done.map(|(mark, _)| mark).unwrap_or_default());
-            }
-            (_, Some(base)) => marks.push(base.mark(index)),
-            _ => marks.push([0; 16]),
+    for (index, extent) in &draft.extents {
+        if let Extent::Staged { content, .. } = extent {
+            contents.changed.insert(*index, *content);
         }
     }
-    (marks, contents)
+    contents
 }
 
 fn plain_entry(path: &str, draft: &Draft) -> Option<Entry> {

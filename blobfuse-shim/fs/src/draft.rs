@@ -100,7 +100,7 @@ impl Draft {
         base: Option<Arc<Version>>,
         condition: Condition,
     ) -> Result<Self, FsError> {
-        let kept = base.as_ref().map(|base| extents(&*codec, base.len));
+        let kept = base.as_ref().map(|base| extents(codec.extent(), base.len));
         Ok(Self {
             len: base.as_ref().map_or(0, |base| base.len),
             kept: kept.unwrap_or(0),
@@ -133,11 +133,11 @@ impl Draft {
 
     /// Clear bytes of an extent now.
     pub(crate) fn extent_len(&self, index: u64) -> u64 {
-        extent_len(&*self.codec, index, self.len)
+        extent_len(self.codec.extent(), index, self.len)
     }
 
     pub(crate) fn extents(&self) -> u64 {
-        extents(&*self.codec, self.len)
+        extents(self.codec.extent(), self.len)
     }
 
     /// The base, if an extent is still as it was there.
@@ -153,7 +153,7 @@ impl Draft {
     }
 
     /// Takes note of finished uploads.
-    pub(crate) fn uploaded(&mut self, uploaded: &Uploaded) {
+    pub(crate) fn uploaded(&mut self, uploaded: Uploaded) {
         if let Some(Extent::Staged { block, done, .. }) = self.extents.get_mut(&uploaded.index)
             && *block == uploaded.block
         {

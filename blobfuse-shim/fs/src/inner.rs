@@ -206,10 +206,18 @@ impl Inner {
     /// Opens a path, waiting a moment for its writer to go: the kernel reports that a handle was closed only after
     /// `close` has returned.
     pub(crate) async fn enter(&self, path: &str, write: bool) -> Result<Arc<File>, FsError> {
+        self.after_release(|| self.try_enter(path, write)).await
+    }
+
+    /// Repeats what found something busy whenever a handle is released, for a moment.
+    pub(crate) async fn after_release<T>(
+        &self,
+        attempt: impl Fn() -> Result<T, FsError>,
+    ) -> Result<T, FsError> {
         let waiting = async {
             loop {
                 let released = self.released.notified();
-                match self.try_enter(path, write) {
+                match attempt() {
                     Err(FsError::Busy) => released.await,
                     outcome => return outcome,
                 }

@@ -158,12 +158,12 @@ impl Inner {
             return Ok(Vec::new());
         }
         let clear = clear_range(version, index, &pending.units);
-        let stored = version.codec.stored(index, clear.clone());
+        let stored = version.frame.stored(index, clear.clone());
         let need = (stored.end - stored.start) + (clear.end - clear.start);
         let mut memory = self.room(need).await?;
         let bytes = self.open(file, version, index, clear).await?;
         memory.shrink(bytes.len() as u64);
-        let unit = usize::try_from(version.codec.unit()).unwrap_or(usize::MAX);
+        let unit = usize::try_from(version.frame.unit()).unwrap_or(usize::MAX);
         let content = version.contents.of(index);
         let chunks = self
             .cache
@@ -180,16 +180,16 @@ impl Inner {
         index: u64,
         clear: Range<u64>,
     ) -> Result<Bytes, FsError> {
-        let stored = version.codec.stored(index, clear.clone());
+        let stored = version.frame.stored(index, clear.clone());
         let sealed = self.get(&file.path(), stored, &version.info.etag).await;
         let sealed = match sealed {
             // It was there when it was opened.
             Err(FsError::NotFound) => return Err(FsError::Stale),
             sealed => sealed?,
         };
-        let (version, mark) = (Arc::clone(version), version.mark(index));
+        let version = Arc::clone(version);
         let size = clear.end - clear.start;
-        let work = move || version.codec.open(index, clear, &mark, sealed.into());
+        let work = move || version.frame.open(index, clear, &sealed);
         let opened = if size <= INLINE {
             work()?
         } else {
@@ -212,7 +212,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 
 /// The clear bytes of units within an extent.
 pub(crate) fn clear_range(version: &Version, index: u64, units: &Range<u64>) -> Range<u64> {
-    let unit = version.codec.unit();
+    let unit = version.frame.unit();
     let end = (units.end * unit).min(version.extent_len(index));
     units.start * unit..end
 }
@@ -243,16 +243,15 @@ impl State {
     }
 
     fn view(&self, offset: u64, size: u64) -> View {
-        let (len, codec) = match (&self.draft, &self.stored) {
-            (Some(draft), _) => (draft.len, &draft.codec),
-            (None, Some(stored)) => (stored.len, &stored.codec),
+        let (len, extent, unit) = match (&self.draft, &self.stored) {
+            (Some(draft), _) => (draft.len, draft.codec.extent(), draft.codec.unit()),
+            (None, Some(stored)) => (stored.len, stored.frame.extent(), stored.frame.unit()),
             (None, None) => return View::empty(),
         };
         let end = offset.saturating_add(size).min(len);
         if offset >= end {
             return View::empty();
         }
-        let (extent, unit) = (codec.extent(), codec.unit());
         let mut view = View {
             out: vec![0; usize::try_from(end - offset).unwrap_or(0)],
             gaps: Vec::new(),

@@ -19,7 +19,8 @@ impl FileSystem {
     ///
     /// # Errors
     /// [`FsError::CrossDevice`] for directories and very large files where the account cannot rename;
-    /// [`FsError::Exists`] if the new name is taken and must not be replaced.
+    /// [`FsError::Exists`] if the new name is taken and must not be replaced; [`FsError::Busy`] for a directory in which
+    /// files are open.
     pub async fn rename(
         &self,
         from: (u64, &str),
@@ -94,7 +95,7 @@ impl Inner {
             Err(error) => return Err(error),
         };
         let source = Condition::Match(version.info.etag.clone());
-        let renamed = match version.codec.is_bound() {
+        let renamed = match version.frame.is_bound() {
             // Its trailer names the path.
             true => None,
             false => {
@@ -154,26 +155,21 @@ impl Inner {
             return Err(FsError::CrossDevice("a file of this size"));
         }
         let mut moved = version.renamed(new);
-        let (body, trailer) = if version.codec.is_bound() {
-            let count = codec::extents(&*version.codec, version.len);
+        let (body, trailer) = if version.frame.is_bound() {
+            let count = codec::extents(version.frame.extent(), version.len);
+            let codec = version.frame.edit();
             let end = match count.checked_sub(1) {
-                Some(last) => version.codec.stored(last, 0..version.extent_len(last)).end,
-                None => version.codec.header().len() as u64,
+                Some(last) => version.frame.stored(last, 0..version.extent_len(last)).end,
+                None => codec.header().len() as u64,
             };
-            moved.generation += 1;
-            let (trailer, entry) = version.codec.trailer(
-                new,
-                version.len,
-                moved.generation,
-                &version.marks,
-                version.attributes,
-            )?;
-            moved.entry = entry;
-            (end, trailer)
+            let committed = codec.commit(new, version.len, Vec::new(), version.attributes)?;
+            moved.frame = committed.frame;
+            moved.entry = committed.entry;
+            (end, committed.trailer)
         } else {
             (length, Vec::new())
         };
-        if length <= ONE_PIECE.min(version.codec.extent()) {
+        if length <= ONE_PIECE.min(version.frame.extent()) {
             let _slot = self.slot().await?;
             let mut bytes = match body {
                 0 => Vec::new(),
@@ -190,7 +186,7 @@ impl Inner {
         let mut blocks = Vec::new();
         let mut at = 0;
         while at < body {
-            let end = body.min(at + version.codec.extent());
+            let end = body.min(at + version.frame.extent());
             let id = self.copy_range(old, version, at..end, new, &mut staging);
             blocks.push((id.await?, end - at));
             at = end;
@@ -218,9 +214,12 @@ impl Inner {
         }
         let below = names::prefix(old);
         let is_open = |path: &String| path.starts_with(&below);
-        if lock(&self.files).keys().any(is_open) || lock(&self.hidden).keys().any(is_open) {
-            return Err(FsError::Busy);
-        }
+        let check = || {
+            let open = lock(&self.files).keys().any(is_open);
+            let busy = open || lock(&self.hidden).keys().any(is_open);
+            if busy { Err(FsError::Busy) } else { Ok(()) }
+        };
+        self.after_release(check).await?;
         self.directories.changed(&format!("{new}/x"));
         if !self.entries_of(new).await?.is_empty() {
             return Err(FsError::NotEmpty);
@@ -248,9 +247,7 @@ impl Version {
         Self {
             info: self.info.clone(),
             len: self.len,
-            codec: Arc::clone(&self.codec),
-            generation: self.generation,
-            marks: self.marks.clone(),
+            frame: Arc::clone(&self.frame),
             contents: self.contents.clone(),
             blocks: self.blocks.clone(),
             attributes: self.attributes,

@@ -9,7 +9,7 @@ use blob_store::{BlobInfo, BlockId, StoreError};
 use bytes::Bytes;
 
 use crate::cache::ContentId;
-use crate::codec::{self, Codec, Mark, extent_len};
+use crate::codec::{self, Frame, extent_len};
 use crate::inner::Inner;
 use crate::{FsError, Mode};
 
@@ -22,9 +22,7 @@ pub(crate) struct Version {
     pub(crate) info: BlobInfo,
     /// Clear length in bytes.
     pub(crate) len: u64,
-    pub(crate) codec: Arc<dyn Codec>,
-    pub(crate) generation: u64,
-    pub(crate) marks: Vec<Mark>,
+    pub(crate) frame: Arc<dyn Frame>,
     pub(crate) contents: Contents,
     /// The blob's blocks with their sizes, if they are known; none are named if it was written in one piece.
     pub(crate) blocks: Option<Vec<(BlockId, u64)>>,
@@ -55,12 +53,7 @@ impl Contents {
 
 impl Version {
     pub(crate) fn extent_len(&self, index: u64) -> u64 {
-        extent_len(&*self.codec, index, self.len)
-    }
-
-    pub(crate) fn mark(&self, index: u64) -> Mark {
-        let index = usize::try_from(index).unwrap_or(usize::MAX);
-        self.marks.get(index).copied().unwrap_or_default()
+        extent_len(self.frame.extent(), index, self.len)
     }
 }
 
@@ -102,13 +95,11 @@ impl Inner {
             tail = self.tail(path, &info, needed).await?;
         }
         let opened = codec::open(self.mode, &self.dek, path, length, &tail)?;
-        let count = codec::extents(&*opened.codec, opened.len).max(1);
+        let count = codec::extents(opened.frame.extent(), opened.len).max(1);
         let version = Version {
             info,
             len: opened.len,
-            codec: opened.codec,
-            generation: opened.generation,
-            marks: opened.marks,
+            frame: opened.frame,
             contents: Contents::new(self.cache.contents(count)),
             blocks: None,
             attributes: opened.attributes,
@@ -126,16 +117,16 @@ impl Inner {
         if version.len == 0 || version.len > clear.end {
             return Ok(());
         }
-        let stored = version.codec.stored(0, clear.clone());
+        let stored = version.frame.stored(0, clear.clone());
         let range = usize::try_from(stored.start).unwrap_or(usize::MAX)
             ..usize::try_from(stored.end).unwrap_or(usize::MAX);
-        let sealed = blob.get(range).map(<[u8]>::to_vec);
+        let sealed = blob.get(range);
         let sealed = sealed.ok_or_else(another_length)?;
         let Some(memory) = self.cache.make_room(&self.budget, clear.end) else {
             return Ok(());
         };
-        let bytes = version.codec.open(0, clear, &version.mark(0), sealed)?;
-        let unit = usize::try_from(version.codec.unit()).unwrap_or(usize::MAX);
+        let bytes = version.frame.open(0, clear, sealed)?;
+        let unit = usize::try_from(version.frame.unit()).unwrap_or(usize::MAX);
         self.cache
             .keep(version.contents.of(0), 0, unit, &bytes.into(), memory);
         Ok(())

@@ -32,7 +32,7 @@ impl Inner {
             (Some(draft), _) => draft,
             (None, Some(stored)) => {
                 let condition = Condition::Match(stored.info.etag.clone());
-                let codec = Arc::clone(&stored.codec);
+                let codec = stored.frame.edit();
                 Box::new(Draft::new(codec, Some(Arc::clone(stored)), condition)?)
             }
             (None, None) => return Err(FsError::Handle),
@@ -161,7 +161,7 @@ impl Inner {
             }
         }
         let draft = self.begin(state)?;
-        for index in old.div_ceil(extent)..extents(&*draft.codec, len) {
+        for index in old.div_ceil(extent)..extents(extent, len) {
             draft.extents.insert(index, Extent::Zero);
         }
         draft.len = len;
@@ -203,7 +203,7 @@ impl Inner {
             let is_zero = matches!(draft.extents.get(&index), Some(Extent::Zero));
             let base = draft.clean(index).cloned().filter(|_| !is_covered);
             let sealed = base.as_ref().map_or(0, |base| {
-                let stored = base.codec.stored(index, 0..have);
+                let stored = base.frame.stored(index, 0..have);
                 stored.end - stored.start
             });
             // A copy is made once, when a fetched extent gets its room to grow.

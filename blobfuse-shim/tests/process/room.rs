@@ -257,7 +257,7 @@ impl Shim {
         let client = self.client();
         let hour = Duration::from_secs(3600);
         let ready = as_user(LAUNCHER, move || block_on(client.wait_ready(hour)));
-        ready.expect_err("it is not ready")
+        ready.unwrap_err()
     }
 
     pub(crate) fn post(&self, uid: u32, path: &str, body: &Value) -> (u16, Value) {
@@ -293,6 +293,12 @@ impl Shim {
         let pid = Pid::from_raw(i32::try_from(self.pid()).unwrap());
         kill(pid, Signal::SIGTERM).unwrap();
         self.wait()
+    }
+
+    /// Ends the process without a chance to do anything.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     pub(crate) fn wait(&mut self) -> i32 {

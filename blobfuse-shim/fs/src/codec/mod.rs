@@ -9,51 +9,32 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use blob_format::manifest::Entry;
+use blob_format::v2::SealedExtent;
 use blob_format::{Attributes, Params, View};
 use cleanroom_crypto::Dek;
 
 use crate::{FsError, Mode};
 
 /// What a commit must know of one sealed extent beside its position: in format v2 its salt.
-pub(crate) type Mark = [u8; 16];
+pub(crate) type Mark = Option<SealedExtent>;
 
-/// The layout of one file.
-pub(crate) trait Codec: fmt::Debug + Send + Sync {
+/// One committed version of one file.
+pub(crate) trait Frame: fmt::Debug + Send + Sync {
     /// Clear bytes of a whole extent: the unit that is sealed and staged.
     fn extent(&self) -> u64;
 
     /// Clear bytes of the smallest part that can be opened alone; divides the extent.
     fn unit(&self) -> u64;
 
-    /// Bytes of the blob before the first extent.
-    fn header(&self) -> &[u8];
-
     /// Bytes of the blob that hold a part of an extent: `clear` counts from the start of the extent, in whole units or up
     /// to the extent's end.
     fn stored(&self, index: u64, clear: Range<u64>) -> Range<u64>;
 
-    /// Seals an extent; `clear` is all of it.
-    fn seal(&self, index: u64, clear: &[u8]) -> Result<(Vec<u8>, Mark), FsError>;
+    /// Opens what [`Frame::stored`] names; returns exactly its clear bytes.
+    fn open(&self, index: u64, clear: Range<u64>, stored: &[u8]) -> Result<Vec<u8>, FsError>;
 
-    /// Opens what [`Codec::stored`] names; returns exactly its clear bytes.
-    fn open(
-        &self,
-        index: u64,
-        clear: Range<u64>,
-        mark: &Mark,
-        stored: Vec<u8>,
-    ) -> Result<Vec<u8>, FsError>;
-
-    /// What makes extents with these marks a file of `len` bytes, at a path: the blob's last bytes, and what a manifest
-    /// says of them. `None` if a manifest needs the content's digest.
-    fn trailer(
-        &self,
-        path: &str,
-        len: u64,
-        generation: u64,
-        marks: &[Mark],
-        attributes: Attributes,
-    ) -> Result<(Vec<u8>, Option<Entry>), FsError>;
+    /// Starts the next version, with all extents as they are.
+    fn edit(&self) -> Arc<dyn Codec>;
 
     /// Whether the content can only be read at the path it was written for.
     fn is_bound(&self) -> bool {
@@ -61,23 +42,53 @@ pub(crate) trait Codec: fmt::Debug + Send + Sync {
     }
 }
 
-/// Number of extents of `len` bytes.
-pub(crate) fn extents(codec: &dyn Codec, len: u64) -> u64 {
-    len.div_ceil(codec.extent())
+/// The next version of one file, while it is written.
+pub(crate) trait Codec: fmt::Debug + Send + Sync {
+    /// As [`Frame::extent`].
+    fn extent(&self) -> u64;
+
+    /// As [`Frame::unit`].
+    fn unit(&self) -> u64;
+
+    /// Bytes of the blob before the first extent.
+    fn header(&self) -> Vec<u8>;
+
+    /// Seals an extent, the header before it if it is the first one; `clear` is all of it. From any thread.
+    fn seal(&self, index: u64, clear: &[u8]) -> Result<(Vec<u8>, Mark), FsError>;
+
+    /// Makes the first `len` bytes a version at a path, with the extents that were sealed since the last one.
+    fn commit(
+        &self,
+        path: &str,
+        len: u64,
+        sealed: Vec<Mark>,
+        attributes: Attributes,
+    ) -> Result<Committed, FsError>;
+}
+
+/// What a commit ends with.
+pub(crate) struct Committed {
+    /// The blob's last bytes, behind the extents.
+    pub(crate) trailer: Vec<u8>,
+    pub(crate) frame: Arc<dyn Frame>,
+    /// What a manifest says of it; `None` if that needs the content's digest.
+    pub(crate) entry: Option<Entry>,
+}
+
+/// Number of extents of `extent` bytes in a file of `len` bytes.
+pub(crate) const fn extents(extent: u64, len: u64) -> u64 {
+    len.div_ceil(extent)
 }
 
 /// Clear bytes of extent `index` in a file of `len` bytes.
-pub(crate) fn extent_len(codec: &dyn Codec, index: u64, len: u64) -> u64 {
-    len.saturating_sub(index.saturating_mul(codec.extent()))
-        .min(codec.extent())
+pub(crate) fn extent_len(extent: u64, index: u64, len: u64) -> u64 {
+    len.saturating_sub(index.saturating_mul(extent)).min(extent)
 }
 
 /// What opening a blob shows.
 pub(crate) struct Opened {
-    pub(crate) codec: Arc<dyn Codec>,
+    pub(crate) frame: Arc<dyn Frame>,
     pub(crate) len: u64,
-    pub(crate) generation: u64,
-    pub(crate) marks: Vec<Mark>,
     pub(crate) attributes: Attributes,
     pub(crate) entry: Option<Entry>,
 }

@@ -1,50 +1,26 @@
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use blob_format::manifest::Entry;
-use blob_format::{
-    Attributes, FOOTER, FileKeys, Footer, FormatError, HEADER, Header, Params, TAG, View, key_id,
-};
-use cleanroom_crypto::{Dek, random};
+use blob_format::v2::Draft;
+use blob_format::{Attributes, Footer, FormatError, HEADER, Params, View};
+use cleanroom_crypto::Dek;
 
-use super::{Codec, Mark, Opened};
+use super::{Codec, Committed, Frame, Mark, Opened};
 use crate::FsError;
-
-/// Bytes of the footer behind the part that the commit MAC covers: the MAC and the end mark.
-const UNCOVERED: usize = 40;
-
-/// Format v2: segments under per-extent keys, bound to one commit by the footer.
-#[derive(Debug)]
-pub(super) struct V2 {
-    header: Header,
-    bytes: [u8; HEADER],
-    keys: FileKeys,
-    key_id: [u8; 16],
-}
 
 /// Authenticates a file's frame from the end of its blob.
 pub(super) fn open(dek: &Dek, path: &str, blob_len: u64, tail: &[u8]) -> Result<Opened, FsError> {
     let view = View::open(dek, blob_len, tail, Some(path))?;
-    let footer = view.footer();
-    let extents = footer.header.params.extents(footer.clear_len);
-    // The view has checked that the table lies before the footer.
-    let marks = usize::try_from(extents)
-        .ok()
-        .and_then(|extents| extents.checked_mul(16)?.checked_add(FOOTER))
-        .and_then(|length| tail.len().checked_sub(length))
-        .and_then(|start| tail.get(start..tail.len() - FOOTER))
-        .ok_or(FormatError::Length { blob: blob_len })?;
-    let (marks, _) = marks.as_chunks::<16>();
+    let footer = *view.footer();
     Ok(Opened {
-        codec: Arc::new(V2::new(dek, footer.header)?),
+        frame: Arc::new(view),
         len: footer.clear_len,
-        generation: footer.generation,
-        marks: marks.to_vec(),
         attributes: Attributes {
             mtime_ns: footer.mtime_ns,
             mode: footer.mode,
         },
-        entry: Some(entry(path, footer)),
+        entry: Some(entry(path, &footer)),
     })
 }
 
@@ -58,138 +34,111 @@ fn entry(path: &str, footer: &Footer) -> Entry {
     }
 }
 
-impl V2 {
-    pub(super) fn create(dek: &Dek, params: Params) -> Result<Self, FsError> {
-        let header = Header {
-            params,
-            name_bound: false,
-            file_id: random::bytes().map_err(FormatError::from)?,
-        };
-        Self::new(dek, header)
+impl Frame for View {
+    fn extent(&self) -> u64 {
+        self.params().extent()
     }
 
-    fn new(dek: &Dek, header: Header) -> Result<Self, FsError> {
-        Ok(Self {
-            header,
-            bytes: header.encode(),
-            keys: FileKeys::derive(dek, &header)?,
-            key_id: key_id(dek)?,
-        })
+    fn unit(&self) -> u64 {
+        self.params().segment()
+    }
+
+    fn stored(&self, index: u64, clear: Range<u64>) -> Range<u64> {
+        let start = index * self.params().extent();
+        let plan = self.plan(start + clear.start..start + clear.end);
+        plan.map_or(0..0, |plan| plan.sealed)
+    }
+
+    fn open(&self, index: u64, clear: Range<u64>, stored: &[u8]) -> Result<Vec<u8>, FsError> {
+        let start = index * self.params().extent();
+        let wanted = start + clear.start..start + clear.end;
+        let plan = self
+            .plan(wanted.clone())
+            .filter(|plan| plan.clear == wanted);
+        let plan = plan.ok_or(FormatError::Content {
+            offset: wanted.start,
+        })?;
+        let length = usize::try_from(clear.end - clear.start).map_err(|_| FormatError::TooLarge)?;
+        let mut out = vec![0; length];
+        self.open_into(&plan, stored, &mut out)?;
+        Ok(out)
+    }
+
+    fn edit(&self) -> Arc<dyn Codec> {
+        Arc::new(V2::new(self.edit()))
+    }
+
+    fn is_bound(&self) -> bool {
+        self.footer().header.name_bound
+    }
+}
+
+/// The next version of a file of format v2. Extents are sealed by many threads at once; only a commit is alone.
+#[derive(Debug)]
+pub(super) struct V2 {
+    params: Params,
+    header: [u8; HEADER],
+    draft: RwLock<Draft>,
+}
+
+impl V2 {
+    pub(super) fn create(dek: &Dek, params: Params) -> Result<Self, FsError> {
+        Ok(Self::new(Draft::create(dek, params, None)?))
+    }
+
+    fn new(draft: Draft) -> Self {
+        Self {
+            params: draft.params(),
+            header: draft.header(),
+            draft: RwLock::new(draft),
+        }
     }
 }
 
 impl Codec for V2 {
     fn extent(&self) -> u64 {
-        self.header.params.extent()
+        self.params.extent()
     }
 
     fn unit(&self) -> u64 {
-        self.header.params.segment()
+        self.params.segment()
     }
 
-    fn header(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    fn stored(&self, index: u64, clear: Range<u64>) -> Range<u64> {
-        let params = self.header.params;
-        let start = HEADER as u64 + index * params.sealed_extent();
-        let sealed = |clear: u64| start + clear + TAG * clear.div_ceil(params.segment());
-        let end = sealed(clear.end);
-        // The header comes along with the first segment, so that its bytes are checked too.
-        if index == 0 && clear.start == 0 {
-            return 0..end;
-        }
-        sealed(clear.start)..end
+    fn header(&self) -> Vec<u8> {
+        self.header.to_vec()
     }
 
     fn seal(&self, index: u64, clear: &[u8]) -> Result<(Vec<u8>, Mark), FsError> {
-        // Fresh for every sealing, so that no pair of key and nonce occurs twice.
-        let salt = random::bytes().map_err(FormatError::from)?;
-        let cipher = self.keys.extent(index, &salt)?;
-        let segment = usize::try_from(self.unit()).unwrap_or(usize::MAX);
-        let tags = 16 * clear.len().div_ceil(segment);
-        let header: &[u8] = if index == 0 { &self.bytes } else { &[] };
-        let mut out = Vec::with_capacity(header.len() + clear.len() + tags);
-        out.extend_from_slice(header);
-        for (number, clear) in (0_u64..).zip(clear.chunks(segment)) {
-            let start = out.len();
-            out.extend_from_slice(clear);
-            let tag = cipher.seal(number, out.get_mut(start..).unwrap_or_default())?;
-            out.extend_from_slice(&tag);
-        }
-        Ok((out, salt))
+        let header: &[u8] = if index == 0 { &self.header } else { &[] };
+        let length = header.len() as u64 + self.params.sealed_len(clear.len() as u64);
+        let mut out = vec![0; usize::try_from(length).map_err(|_| FormatError::TooLarge)?];
+        let (front, sealed) = out.split_at_mut(header.len());
+        front.copy_from_slice(header);
+        let draft = self.draft.read().unwrap_or_else(PoisonError::into_inner);
+        let mark = draft.seal(index, clear, sealed)?;
+        drop(draft);
+        Ok((out, Some(mark)))
     }
 
-    fn open(
-        &self,
-        index: u64,
-        clear: Range<u64>,
-        mark: &Mark,
-        mut stored: Vec<u8>,
-    ) -> Result<Vec<u8>, FsError> {
-        let at = |clear: u64| index * self.extent() + clear;
-        let wrong = |clear: u64| FormatError::Content { offset: at(clear) };
-        let expected = self.stored(index, clear.clone());
-        if stored.len() as u64 != expected.end - expected.start {
-            return Err(wrong(clear.start).into());
-        }
-        let mut rest = stored.as_mut_slice();
-        if expected.start == 0 {
-            let (header, body) = rest
-                .split_first_chunk_mut::<HEADER>()
-                .ok_or(FormatError::Header)?;
-            if *header != self.bytes {
-                return Err(FormatError::Header.into());
-            }
-            rest = body;
-        }
-        let cipher = self.keys.extent(index, mark)?;
-        let length = usize::try_from(clear.end - clear.start).unwrap_or(0);
-        let mut out = Vec::with_capacity(length);
-        let step = usize::try_from(self.unit() + TAG).unwrap_or(usize::MAX);
-        let first = clear.start / self.unit();
-        for (number, sealed) in (first..).zip(rest.chunks_mut(step)) {
-            let opened = cipher.open(number, sealed);
-            out.extend_from_slice(opened.map_err(|_| wrong(number * self.unit()))?);
-        }
-        if out.len() != length {
-            return Err(wrong(clear.start).into());
-        }
-        Ok(out)
-    }
-
-    fn trailer(
+    fn commit(
         &self,
         path: &str,
         len: u64,
-        generation: u64,
-        marks: &[Mark],
+        sealed: Vec<Mark>,
         attributes: Attributes,
-    ) -> Result<(Vec<u8>, Option<Entry>), FsError> {
-        let mut footer = Footer {
-            header: self.header,
-            key_id: self.key_id,
-            clear_len: len,
-            generation,
-            mtime_ns: attributes.mtime_ns,
-            mode: attributes.mode,
-            name_tag: match self.header.name_bound {
-                true => self.keys.name_tag(path),
-                false => [0; 16],
-            },
-            mac: [0; 32],
-        };
-        let bytes = footer.encode();
-        let covered = bytes.get(..FOOTER - UNCOVERED).unwrap_or_default();
-        footer.mac = self.keys.commit_mac(marks.as_flattened(), covered);
-        let mut trailer = Vec::with_capacity(marks.len() * 16 + FOOTER);
-        trailer.extend_from_slice(marks.as_flattened());
-        trailer.extend_from_slice(&footer.encode());
-        Ok((trailer, Some(entry(path, &footer))))
-    }
-
-    fn is_bound(&self) -> bool {
-        self.header.name_bound
+    ) -> Result<Committed, FsError> {
+        let mut draft = self.draft.write().unwrap_or_else(PoisonError::into_inner);
+        for extent in sealed.into_iter().flatten() {
+            draft.place(extent)?;
+        }
+        draft.rename(path);
+        let committed = draft.commit(len, attributes)?;
+        let view = draft.view(&committed)?;
+        drop(draft);
+        Ok(Committed {
+            entry: Some(entry(path, &committed.footer)),
+            trailer: committed.tail,
+            frame: Arc::new(view),
+        })
     }
 }
