@@ -9,6 +9,33 @@ use crate::v1::{BlockCipher, FileV1, TRAILER};
 use crate::{Format, FormatError, Params, Plan, Reader, View};
 
 /// Opens the files of one dataset, all in the layout of its contract.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use blob_format::{Attributes, Blob, Dataset, Format, FormatError, Params, Reader, Writer};
+/// use cleanroom_crypto::Dek;
+///
+/// let dek = Arc::new(Dek::generate()?);
+/// let mut writer = Writer::create(&dek, Params::default(), Some("notes.txt"))?;
+/// let mut stored = writer.write(0, b"some clear text")?.concat();
+/// stored.append(&mut writer.commit(Attributes::default())?.tail);
+///
+/// let dataset = Dataset::new(Format::from_contract("v2")?, dek, "wrapped-dek")?;
+/// let file = dataset.open(&Blob {
+///     path: "notes.txt",
+///     length: stored.len() as u64,
+///     tail: &stored,
+///     encryption_data: None,
+///     seal: None,
+/// })?;
+/// let plan = file.plan(5..10).expect("bytes in the file");
+/// let fetched = &stored[plan.sealed.start as usize..plan.sealed.end as usize];
+/// let mut clear = vec![0; (plan.clear.end - plan.clear.start) as usize];
+/// file.open(&plan, fetched, &mut clear)?;
+/// assert_eq!(&clear[5..10], b"clear");
+/// # Ok::<(), FormatError>(())
+/// ```
 #[derive(Debug)]
 pub struct Dataset {
     dek: Arc<Dek>,

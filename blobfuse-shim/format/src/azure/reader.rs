@@ -44,7 +44,7 @@ impl FileAzure {
         integrity: Integrity,
     ) -> Result<Self, FormatError> {
         let kek = KeyEncryptionKey::Symmetric { id: key_id, dek };
-        let mut file = Self::unwrap(&kek, stored)?;
+        let mut file = Self::open_with(&kek, stored)?;
         let envelope = stored.encryption_data.unwrap_or_default();
         let (region, length) = (file.region, file.length);
         if integrity == Integrity::Sealed {
@@ -59,7 +59,7 @@ impl FileAzure {
     ///
     /// # Errors
     /// As [`FileAzure::open`] with [`Integrity::Foreign`].
-    pub fn unwrap(kek: &KeyEncryptionKey<'_>, stored: &Stored<'_>) -> Result<Self, FormatError> {
+    pub fn open_with(kek: &KeyEncryptionKey<'_>, stored: &Stored<'_>) -> Result<Self, FormatError> {
         let envelope = Envelope::parse(stored.encryption_data)?;
         let region = envelope.region();
         let length = region.clear_len(stored.blob_len)?;

@@ -282,7 +282,7 @@ fn content_keys_wrapped_by_rsa_are_read_with_the_key_the_caller_chose() {
             key: &KEY,
             hash,
         };
-        let file = FileAzure::unwrap(&kek, &blob.stored()).unwrap();
+        let file = FileAzure::open_with(&kek, &blob.stored()).unwrap();
         assert_eq!(read_range(&file, &blob.body, 0..7).unwrap(), b"content");
         assert_eq!(file.authenticator(), None);
         // With the data key the same blob is none of ours.

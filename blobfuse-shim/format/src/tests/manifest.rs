@@ -140,15 +140,18 @@ fn a_whole_older_file_is_refused() {
 fn a_whole_older_blob_of_an_sdk_is_refused() {
     let written = || {
         let draft = azure::Draft::create(&dek(), "kek", RegionSize::default()).unwrap();
-        let metadata = draft.finish(&dek(), "a").unwrap();
+        draft.finish(&dek(), "a").unwrap().encryption_data
+    };
+    let open = |data: &str, path| {
         let stored = Stored {
             blob_len: 0,
-            encryption_data: Some(&metadata.encryption_data),
+            encryption_data: Some(data),
             seal: None,
         };
-        FileAzure::open(&dek(), "kek", "a", &stored, Integrity::Foreign).unwrap()
+        FileAzure::open(&dek(), "kek", path, &stored, Integrity::Foreign).unwrap()
     };
-    let (old, new) = (written(), written());
+    let (old_data, new_data) = (written(), written());
+    let (old, new) = (open(&old_data, "a"), open(&new_data, "a"));
     let listed = Entry {
         length: 0,
         file_id: [0; 16],
@@ -157,6 +160,8 @@ fn a_whole_older_blob_of_an_sdk_is_refused() {
     };
     assert_eq!(listed.admit_azure(&new), Ok(()));
     assert_eq!(listed.admit_azure(&old), Err(FormatError::Replaced));
+    let elsewhere = open(&new_data, "b");
+    assert_eq!(listed.admit_azure(&elsewhere), Err(FormatError::Replaced));
     let longer = Entry {
         length: 1,
         ..listed.clone()
