@@ -83,8 +83,9 @@ impl From<EvidenceError> for CvmError {
 }
 
 impl CvmError {
-    /// Whether a report that is made anew may cure it: another process wrote `user-data`, the paravisor was just writing, a
-    /// PCR was extended between quote and reading, or the certificates are for newer firmware than the report.
+    /// Whether a report that is made anew may cure it: another process wrote `user-data`, the paravisor was just
+    /// writing, a PCR was extended between quote and reading, or the certificates are for newer firmware than the
+    /// report.
     pub(crate) fn passes(&self) -> bool {
         match self {
             Self::Evidence(error) => matches!(

@@ -10,8 +10,8 @@ use crate::CvmError;
 /// What a caller is told to wait, in seconds.
 const WAIT: HeaderValue = HeaderValue::from_static("5");
 
-/// An error as its caller gets it: `{"error":{"code","message"},"code","retryable"}`. Inside `error`, a sidecar of the group
-/// gets our code, and a client over `--tcp` the word that the agent of `Azure/azure-cleanroom` uses.
+/// An error as its caller gets it: `{"error":{"code","message"},"code","retryable"}`. Inside `error`, a sidecar of the
+/// group gets our code, and a client over `--tcp` the word that the agent of `Azure/azure-cleanroom` uses.
 #[derive(Debug, Serialize)]
 pub(crate) struct Failure {
     #[serde(skip)]

@@ -1,11 +1,11 @@
 //! `cvm-attestation-agent`: evidence of an Azure confidential virtual machine, for whoever has to be convinced by it.
 //!
-//! The SNP report binds the TPM's attestation key and what the caller wants bound; a quote of that key binds the caller's
-//! nonce and the PCRs. The agent collects both with the certificates beside them, and hands out nothing that does not hold
-//! together ([`cvm_evidence::self_check`]).
+//! The SNP report binds the TPM's attestation key and what the caller wants bound; a quote of that key binds the
+//! caller's nonce and the PCRs. The agent collects both with the certificates beside them, and hands out nothing that
+//! does not hold together ([`cvm_evidence::self_check`]).
 //!
-//! libtss2 and the TPM stay outside this process: each collection is a process of its own ([`Tpm`]), which can be ended when
-//! the TPM does not answer.
+//! libtss2 and the TPM stay outside this process: each collection is a process of its own ([`Tpm`]), which can be ended
+//! when the TPM does not answer.
 
 mod agent;
 mod error;

@@ -20,8 +20,8 @@ const IMAGE_VERSION: &str = "api-version=2025-04-07";
 const IMAGE_DEADLINE: Duration = Duration::from_secs(2);
 const IMAGE_CAP: usize = 64 << 10;
 
-/// What Azure tells about this machine over its metadata service. The host may tell anything: the certificates are judged by
-/// their signatures, the image by nobody.
+/// What Azure tells about this machine over its metadata service. The host may tell anything: the certificates are
+/// judged by their signatures, the image by nobody.
 #[derive(Debug)]
 pub struct Metadata {
     certificates: EndorsementStore,
@@ -53,7 +53,8 @@ impl Metadata {
         })
     }
 
-    /// PEM of leaf, intermediate and root for the report's chip and firmware. Their signatures are the verifier's business.
+    /// PEM of leaf, intermediate and root for the report's chip and firmware. Their signatures are the verifier's
+    /// business.
     pub(crate) async fn certificates(&self, report: &Report) -> Result<String, CvmError> {
         // A virtual machine has no security context, which only a container group's host writes.
         let none = SecurityContext::read(Path::new("/nonexistent")).await;

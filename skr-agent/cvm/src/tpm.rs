@@ -27,8 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The virtual TPM of this machine: `/dev/tpm0`, where `az-cvm-vtpm` looks for it.
 ///
-/// Requests go one at a time: the report binds the `user-data` written last, so two at once would get each other's. Each is
-/// answered by a process of its own, so a TPM that hangs costs one request and not the agent.
+/// Requests go one at a time: the report binds the `user-data` written last, so two at once would get each other's.
+/// Each is answered by a process of its own, so a TPM that hangs costs one request and not the agent.
 #[derive(Debug)]
 pub struct Tpm {
     deadline: Duration,
@@ -46,7 +46,8 @@ impl Tpm {
         }
     }
 
-    /// Does one job. It is done even if nobody waits for it any more: half of it would leave another caller's `user-data`.
+    /// Does one job. It is done even if nobody waits for it any more: half of it would leave another caller's
+    /// `user-data`.
     pub(crate) async fn collect(&self, job: Job) -> Result<Collected, CvmError> {
         let _place = self.places.try_acquire().map_err(|_| CvmError::Crowded {
             reason: format!("at most {WAITING} may wait"),
