@@ -288,9 +288,17 @@ impl Inner {
         let gone = self.bounded(self.store.delete(&path, &condition)).await;
         self.directories.removed(&path);
         match gone {
-            // Somebody else's version is not ours to delete.
-            Ok(()) | Err(FsError::NotFound | FsError::Stale) => Ok(()),
-            Err(error) => Err(error),
+            Ok(()) | Err(FsError::NotFound) => Ok(()),
+            Err(FsError::Stale) => {
+                // Somebody else's version is not ours to delete, but to see.
+                self.directories.changed(&path);
+                Ok(())
+            }
+            Err(error) => {
+                // It stays hidden, and is tried again before the mount ends.
+                lock(&self.hidden).insert(path, Arc::clone(file));
+                Err(error)
+            }
         }
     }
 

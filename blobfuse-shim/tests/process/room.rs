@@ -257,7 +257,7 @@ impl Shim {
         let client = self.client();
         let hour = Duration::from_secs(3600);
         let ready = as_user(LAUNCHER, move || block_on(client.wait_ready(hour)));
-        ready.expect_err("it is not ready")
+        ready.unwrap_err()
     }
 
     pub(crate) fn post(&self, uid: u32, path: &str, body: &Value) -> (u16, Value) {
