@@ -35,20 +35,21 @@ unit: setup
 	cargo build --workspace --bins --locked --quiet
 	tests/with-docker cargo test --workspace --locked --quiet
 
+# Alone, it costs less than all binaries.
+$(BIN)/image: | setup
+	cargo build --locked --quiet -p image-builder --bins
+
 # Cargo reads the folder's own configuration only from inside it.
 CVM = $(or $(CARGO_TARGET_DIR),skr-agent/cvm/target)/x86_64-unknown-linux-gnu
-cvm: setup
+cvm: setup $(BIN)/image
 	cd skr-agent/cvm && cargo fmt --check
 	cd skr-agent/cvm && cargo clippy --all-targets --locked --quiet -- -D warnings
-	cd skr-agent/cvm && cargo build --bins --locked --quiet
 	cd skr-agent/cvm && cargo test --locked --quiet
-	cargo build --locked --quiet -p image-builder --bins
 	images/cvm/build $(BIN)/image $(CVM)/debug/cvm-attestation-agent .work/image-cvm-debug
 	tests/with-docker images/cvm/smoke $(BIN)/image .work/image-cvm-debug
 
-image-cvm: setup
+image-cvm: setup $(BIN)/image
 	cd skr-agent/cvm && cargo build --bins --locked --quiet --profile dist
-	cargo build --locked --quiet -p image-builder --bins
 	images/cvm/build $(BIN)/image $(CVM)/dist/cvm-attestation-agent .work/image-cvm --gzip
 	tests/with-docker images/cvm/smoke $(BIN)/image .work/image-cvm
 

@@ -55,7 +55,7 @@ pub(crate) async fn run(config: &Config, link: Link, process: &Process) -> Outco
             let (code, committed, sealed) = room.finish(&mut runner, streams).await;
             let exported = match room.export(&mut runner).await {
                 Exported::Complete => true,
-                // What the parties agree to is in the ledger that the events go to: one code says that it was out of reach.
+                // What the parties agree to is in the ledger that the events go to: 75 says that it was out of reach.
                 Exported::Unknown => !committed,
                 Exported::Lost => false,
             };

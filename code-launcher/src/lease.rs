@@ -33,9 +33,9 @@ impl From<Ended> for GovernanceError {
     }
 }
 
-/// Asks every `interval` and returns when consent is withdrawn, when the last confirmation is older than `limit`, or when
-/// there is nobody left to ask. A confirmation is as old as its question. Time is the boot clock, which runs on while the machine sleeps and which nobody
-/// sets.
+/// Asks every `interval` and returns when consent is withdrawn, when the last confirmation is older than `limit`, or
+/// when there is nobody left to ask. A confirmation is as old as its question. Time is the boot clock, which runs on
+/// while the machine sleeps and which nobody sets.
 pub(crate) async fn watch(
     governance: &GovernanceClient,
     interval: Duration,

@@ -12,8 +12,8 @@ const LONGEST: usize = 16 << 10;
 
 /// Standard output and error of an application in the CRI log format: `<time> <stream> <F|P> <text>`.
 ///
-/// Keeps at most `limit` bytes in each of two files: the newest, and `<path>.1` before it. Where older lines were dropped,
-/// the newest file begins with a line that says how many bytes they had.
+/// Keeps at most `limit` bytes in each of two files: the newest, and `<path>.1` before it. Where older lines were
+/// dropped, the newest file begins with a line that says how many bytes they had.
 #[derive(Debug)]
 pub struct CriLog {
     path: PathBuf,
@@ -68,10 +68,9 @@ impl CriLog {
         self.dropped += std::mem::replace(&mut self.before, self.written);
         self.written = 0;
         if self.dropped > 0 {
-            let dropped = self.dropped;
-            let limit = self.limit;
             let note = format!(
-                "{time} stderr F [code-launcher: {dropped} bytes of older lines were dropped; two files of {limit} bytes are kept]\n"
+                "{time} stderr F [code-launcher: {} bytes of older lines were dropped; two files of {} bytes are kept]\n",
+                self.dropped, self.limit
             );
             self.append(note.as_bytes())?;
         }

@@ -1,7 +1,7 @@
 use cleanroom_spec::{AccessPoint, EncryptionMode, Format, VaultKind};
 use serde_json::{Value, json};
 use sidecar_http::services::{self, Service};
-use url::Url;
+use url::{Position, Url};
 
 use crate::PolicyError;
 
@@ -65,14 +65,15 @@ impl<'a> Dataset<'a> {
         })
     }
 
-    /// `https://host[:port]` of an endpoint of the request. A path would be refused where the endpoint is used.
+    /// `https://host[:port]` of an endpoint of the request. More than that would be refused where the endpoint is used.
     pub(crate) fn origin(&self, pointer: &str) -> Result<String, PolicyError> {
         let text = self.unwrap_text(pointer);
-        let url = Url::parse(&text).ok().filter(|url| url.path() == "/");
-        url.map(|url| url.origin().ascii_serialization())
+        let url = Url::parse(&text).ok();
+        url.filter(|url| &url[Position::BeforePath..] == "/")
+            .map(|url| url.origin().ascii_serialization())
             .ok_or_else(|| PolicyError::Unsupported {
                 what: format!(
-                    "{text:?} as an endpoint, which is no origin (dataset {:?})",
+                    "the endpoint {text:?} with a path (dataset {:?})",
                     self.point.name
                 ),
             })

@@ -120,7 +120,7 @@ async fn ask<T: DeserializeOwned>(
     })
 }
 
-/// The agent's own words, in upstream's shape or ours, short and on one line.
+/// The agent's own words, in upstream's shape or ours, on one line: of evidence that does not verify, the failed checks.
 fn words(body: &[u8]) -> String {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
@@ -130,7 +130,7 @@ fn words(body: &[u8]) -> String {
     let message = message.unwrap_or_else(|| "without a reason".to_owned());
     let whole = code.map_or_else(|| message.clone(), |code| format!("{code}: {message}"));
     let printable = |c: char| if c.is_control() { ' ' } else { c };
-    whole.chars().map(printable).take(500).collect()
+    whole.chars().map(printable).take(2000).collect()
 }
 
 fn unreadable(member: &str) -> CliError {

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use attestation::Verifier;
 use clap::Parser;
 use cleanroom_crypto::digest::sha256;
 use emulators::upset::{Kind, Upset};
@@ -30,6 +31,10 @@ struct Line {
 
 /// An agent without hardware on a loopback port, for the context in the desk's folder.
 async fn agent(desk: &Desk) -> (SocketAddr, DropGuard) {
+    agent_that_believes(desk, virtual_attester::verifier().unwrap())
+}
+
+fn agent_that_believes(desk: &Desk, verifier: Verifier) -> (SocketAddr, DropGuard) {
     let directory = desk.path("context");
     std::fs::create_dir_all(&directory).unwrap();
     emulators::amd::write_context(&directory, CCE_POLICY).unwrap();
@@ -37,14 +42,16 @@ async fn agent(desk: &Desk) -> (SocketAddr, DropGuard) {
     let stop = CancellationToken::new();
     let agent = Agent::new(
         VirtualAttester::new(Some(directory.clone())),
-        virtual_attester::verifier().unwrap(),
+        verifier,
         HttpsClient::new(&trust).unwrap(),
         trust,
         Config::for_directory(directory),
         stop.clone(),
     );
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
+    let listener = TcpListener::from_std(listener).unwrap();
     let serving = serve_tcp(
         listener,
         routes(Arc::new(agent)),
@@ -252,6 +259,18 @@ async fn evidence_that_does_not_verify_is_shown_check_by_check_and_goes_to_nobod
     }
     // What holds is not in the text.
     assert!(!text.contains("report-signature"), "{text}");
+}
+
+#[tokio::test]
+async fn an_agent_that_refuses_its_own_evidence_says_which_checks_fail() {
+    let desk = prepared().await;
+    let (agent, _running) = agent_that_believes(&desk, Verifier::production().unwrap());
+    let walk = examined(&desk, &whole(&desk, agent)).await;
+    assert_eq!(verdicts(&walk)[0], "device Failed");
+    let found = &walk.steps[0].found;
+    for part in ["CR-SKR-0045", "CR-SNP-0011 root-pinned", "actual"] {
+        assert!(found.contains(part), "{found}");
+    }
 }
 
 #[tokio::test]

@@ -55,7 +55,7 @@ impl Room<'_> {
         let committed = tokio::time::timeout(deadline, telling).await == Ok(true);
         if committed {
             self.timeline.mark("exit_event_committed");
-            tracing::info!(message, "the exit event is committed");
+            tracing::info!(event = message, "the exit event is committed");
         } else {
             self.undelivered.keep("", message, last.as_ref());
         }

@@ -53,7 +53,13 @@ impl Undelivered {
             Some(error) => (error.code().to_owned(), chain(error)),
             None => ("CR-LAUNCH-0015".to_owned(), "no answer in time".to_owned()),
         };
-        tracing::error!(scope, message, code, reason, "an event is undelivered");
+        tracing::error!(
+            scope,
+            event = message,
+            code,
+            reason,
+            "an event is undelivered"
+        );
         let record = Record {
             contract_id: self.contract_id.clone(),
             scope: scope.to_owned(),

@@ -39,8 +39,8 @@ const EVIDENCE: Duration = Duration::from_secs(120);
 /// Runs the sidecar until it is asked to stop: serves at once, becomes ready when the evidence has arrived.
 ///
 /// # Errors
-/// The socket cannot be served, or the evidence could not be had within two minutes: `/ready` says so until the process is
-/// asked to stop.
+/// The socket cannot be served, or the evidence could not be had within two minutes: `/ready` says so until the process
+/// is asked to stop.
 pub async fn run(args: Args, process: Process) -> anyhow::Result<ExitCode> {
     let started = Config::of(&args).and_then(|config| Cgs::new(&config));
     let cgs = match started {

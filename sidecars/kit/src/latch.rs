@@ -100,8 +100,8 @@ impl Readiness {
 /// One condition that `/ready` waits for.
 ///
 /// Only [`Latch::open`] satisfies it. A latch dropped on an error path keeps the process unready: readiness means that
-/// the key arrived, and a failed task must never be able to claim that. Whoever knows that the condition will never hold
-/// says so with [`Latch::fail`], so that nobody waits for it.
+/// the key arrived, and a failed task must never be able to claim that. Whoever knows that the condition will never
+/// hold says so with [`Latch::fail`], so that nobody waits for it.
 #[derive(Debug)]
 #[must_use = "an unopened latch keeps the process unready for good"]
 pub struct Latch {
@@ -192,9 +192,9 @@ mod tests {
             let readiness = readiness.clone();
             async move { readiness.wait(Duration::from_secs(3600)).await }
         });
-        second.fail("CR-FS-0001", "no such container");
+        second.fail("CR-TEST-0001", "no such container");
         let failed = Err(NotReady::Failed(Failure {
-            code: "CR-FS-0001".to_owned(),
+            code: "CR-TEST-0001".to_owned(),
             message: "failed: mount: no such container".to_owned(),
         }));
         assert_eq!(asked.await.unwrap(), failed);

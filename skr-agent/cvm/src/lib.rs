@@ -36,7 +36,7 @@ pub use tpm::{Part, Tpm, TpmFailure, tpm_worker};
 #[derive(ClapArgs, Clone, Debug)]
 pub struct Args {
     /// Another metadata service than the one at 169.254.169.254; it is asked over plain HTTP.
-    #[arg(long, value_name = "HOST[:PORT]")]
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = metadata::service)]
     pub metadata_service: Option<String>,
     /// Seconds that the TPM may take for one attestation, and that a request waits for its turn.
     #[arg(long, value_name = "SECONDS", default_value = "20")]

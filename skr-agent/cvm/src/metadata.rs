@@ -90,6 +90,36 @@ impl Metadata {
     }
 }
 
+/// Reads `host[:port]`.
+///
+/// # Errors
+/// [`HttpsError::Invalid`]; also for a path.
+pub(crate) fn service(text: &str) -> Result<String, HttpsError> {
+    let endpoint = PlainEndpoint::explicit(text)?;
+    if endpoint.url().path() != "/" || text.ends_with('/') {
+        return Err(HttpsError::Invalid {
+            hop: HOP,
+            reason: format!("{text:?} has a path, expected host[:port]"),
+        });
+    }
+    Ok(text.to_owned())
+}
+
 fn unusable(error: HttpsError) -> CvmError {
     CvmError::Attest(error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_metadata_service_is_a_host_and_a_port() {
+        for text in ["127.0.0.1:8080", "metadata.example", "[::1]:80"] {
+            assert_eq!(service(text).unwrap(), text);
+        }
+        for text in ["", "http://h", "h/metadata", "h/", "u@h", "h?q"] {
+            assert!(service(text).is_err(), "{text}");
+        }
+    }
 }

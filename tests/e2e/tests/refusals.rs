@@ -177,6 +177,12 @@ fn services_that_stumble_are_asked_again_and_one_that_is_down_is_named() {
         "{}",
         refused.logs()
     );
+    // The shim has told the launcher; no deadline had to end the wait.
+    let launcher = refused.log("code-launcher");
+    assert!(launcher.contains("failed: mount: "), "{launcher}");
+    assert!(launcher.contains("MAA"), "{launcher}");
+    let codes = refused.codes("code-launcher");
+    assert!(!codes.contains("CR-LAUNCH-0004"), "{codes:?}");
 }
 
 #[test]

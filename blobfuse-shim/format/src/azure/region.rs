@@ -57,7 +57,7 @@ impl RegionSize {
 
     /// Sealed bytes of a region that holds `clear` bytes.
     pub const fn sealed_len(clear: u64) -> u64 {
-        clear + OVERHEAD as u64
+        clear.saturating_add(OVERHEAD as u64)
     }
 
     /// Regions of a file of `clear` bytes.

@@ -81,7 +81,7 @@ impl Manifest {
         }
         let count = rest.array().map(u64::from_le_bytes);
         let count = count.ok_or(FormatError::Manifest("cut off"))?;
-        if count > (rest.rest().len() / Entry::SHORTEST) as u64 {
+        if count > MOST_ENTRIES.min((rest.rest().len() / Entry::SHORTEST) as u64) {
             return Err(FormatError::Manifest("number of entries"));
         }
         let entries = (0..count)

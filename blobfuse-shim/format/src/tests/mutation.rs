@@ -1,6 +1,6 @@
 //! Nothing that storage can do to a file of format v2 goes unnoticed, and each class of changes has its error.
 
-use super::{SMALL, dek, finish, other_dek, pattern, read};
+use super::{SMALL, dek, finish, other_dek, pattern, read, read_range};
 use crate::{Attributes, FOOTER, FormatError, HEADER, Params, View, Writer};
 
 /// Sealed bytes of a segment.
@@ -52,6 +52,20 @@ fn every_flipped_byte_is_noticed_for_what_it_is() {
             };
             assert!(allowed.contains(&error), "byte {at}: {error}");
         }
+    }
+}
+
+/// A large file is opened from its tail; its header is seen when the first segment is read.
+#[test]
+fn a_changed_header_is_noticed_by_who_reads_from_the_start() {
+    let (clear, blob) = small();
+    let view = View::open(&dek(), blob.len() as u64, &blob[HEADER + 1..], None).unwrap();
+    for at in 0..HEADER {
+        let mut changed = blob.clone();
+        changed[at] ^= 0x40;
+        let read = |from, to| read_range(&view, &changed, from..to);
+        assert_eq!(read(0, 1), Err(FormatError::Header), "byte {at}");
+        assert_eq!(read(4096, 4099).unwrap(), clear[4096..4099]);
     }
 }
 

@@ -4,7 +4,9 @@ use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, prop_o
 use proptest::strategy::{Just, Strategy};
 
 use super::{SMALL, dek, finish, pattern, read, read_range};
+use crate::azure::RegionSize;
 use crate::manifest::Manifest;
+use crate::v1::BlockSize;
 use crate::{Attributes, FormatError, Params, View, Writer};
 
 #[derive(Clone, Debug)]
@@ -123,6 +125,21 @@ proptest! {
         prop_assert_eq!(range.end + behind, params.blob_len(clear).unwrap());
         prop_assert!(params.sealed_extent_range(last + 1, clear).is_empty());
         prop_assert_eq!(last * params.extent() + params.clear_in(last, clear), clear);
+    }
+
+    #[test]
+    fn no_size_is_too_large_to_ask_about(segment in 12_u8..=20, over in 0_u8..=6, mib in 1_u8..=64, region in 16_u32..1 << 26, a: u64, b: u64) {
+        let params = Params::new(segment, segment + over).unwrap();
+        for (a, b) in [(a, b), (u64::MAX, b), (a, u64::MAX), (u64::MAX, u64::MAX)] {
+            let _ = (params.blob_len(a), params.clear_len(a), params.check_len(a), params.sealed_len(a));
+            let _ = (params.clear_in(a, b), params.sealed_extent_range(a, b));
+            let block = BlockSize::from_mib(mib).unwrap();
+            let _ = (block.blob_len(a), block.blocks(a), block.sealed_range(a), block.trailer(a));
+            let _ = block.clear_len(a, b.to_be_bytes());
+            let region = RegionSize::new(region).unwrap();
+            let _ = (region.blob_len(a), region.clear_len(a), region.sealed_range(a, b));
+            let _ = RegionSize::sealed_len(a);
+        }
     }
 
     #[test]

@@ -72,11 +72,14 @@ impl BlockCipher {
         else {
             return Err(wrong);
         };
+        *front = nonce;
+        if clear.len() == size {
+            return Ok(self.gcm.seal_to(&nonce, &[], clear, rest)?);
+        }
         let (content, padding) = block.split_at_mut(clear.len());
         content.copy_from_slice(clear);
         padding.fill(0);
         *tag = self.gcm.seal_slice(&nonce, &[], block)?;
-        *front = nonce;
         Ok(())
     }
 

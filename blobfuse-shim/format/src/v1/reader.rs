@@ -26,7 +26,7 @@ impl FileV1 {
         trailer: &[u8],
     ) -> Result<Self, FormatError> {
         let size = cipher.size();
-        let blocks = size.blocks(blob_len)?;
+        size.blocks(blob_len)?;
         let wanted = blob_len.min(TRAILER as u64);
         if trailer.len() as u64 != wanted {
             return Err(FormatError::Fetched {
@@ -35,7 +35,7 @@ impl FileV1 {
             });
         }
         let trailer = trailer.first_chunk().copied().unwrap_or_default();
-        let length = size.clear_len(blocks, trailer)?;
+        let length = size.clear_len(blob_len, trailer)?;
         Ok(Self { cipher, length })
     }
 

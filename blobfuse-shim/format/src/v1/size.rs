@@ -96,14 +96,23 @@ impl BlockSize {
 
     /// The trailer of a file of `clear` bytes: the number of zero bytes behind them.
     pub const fn trailer(self, clear: u64) -> [u8; TRAILER] {
-        (clear.next_multiple_of(self.bytes()) - clear).to_be_bytes()
+        let padding = match clear % self.bytes() {
+            0 => 0,
+            content => self.bytes() - content,
+        };
+        padding.to_be_bytes()
     }
 
-    /// Clear length from the number of chunks and the trailer, which is not authenticated.
+    /// Clear length from the blob's length and its trailer, which is not authenticated.
     ///
     /// # Errors
-    /// [`FormatError::Padding`] for a value that no writer makes: a block or more, or any without a chunk.
-    pub const fn clear_len(self, blocks: u64, trailer: [u8; TRAILER]) -> Result<u64, FormatError> {
+    /// [`FormatError::Padding`] for a value that no writer makes: a block or more, or any without a chunk; and as
+    /// [`BlockSize::blocks`].
+    pub const fn clear_len(self, blob: u64, trailer: [u8; TRAILER]) -> Result<u64, FormatError> {
+        let blocks = match self.blocks(blob) {
+            Ok(blocks) => blocks,
+            Err(error) => return Err(error),
+        };
         let padding = u64::from_be_bytes(trailer);
         if padding >= self.bytes() || (blocks == 0 && padding != 0) {
             return Err(FormatError::Padding { padding });

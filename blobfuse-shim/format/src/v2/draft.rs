@@ -169,7 +169,8 @@ impl Draft {
         let params = self.params();
         params.check_len(clear_len)?;
         let salts = self.salts_of(clear_len)?;
-        let generation = self.generation + 1;
+        let generation = self.generation.checked_add(1);
+        let generation = generation.ok_or(FormatError::TooLarge)?;
         let mut footer = Footer {
             header: self.header,
             key_id: self.key_id,

@@ -93,17 +93,18 @@ impl Params {
 
     /// Sealed bytes of an extent that holds `clear` bytes, without its salt.
     pub const fn sealed_len(self, clear: u64) -> u64 {
-        clear + TAG as u64 * clear.div_ceil(self.segment())
+        clear.saturating_add(clear.div_ceil(self.segment()).saturating_mul(TAG as u64))
     }
 
     /// Where segment `number`, counted from the start of the file, starts in the blob.
-    pub const fn sealed_offset(self, number: u64) -> u64 {
+    pub(crate) const fn sealed_offset(self, number: u64) -> u64 {
         HEADER as u64 + number * (self.segment() + TAG as u64)
     }
 
     /// Which bytes of the blob hold extent `index` of a file of `length` bytes; an empty range behind the end.
     pub const fn sealed_extent_range(self, index: u64, length: u64) -> Range<u64> {
-        let start = HEADER as u64 + index.saturating_mul(self.sealed_extent());
+        let start = index.saturating_mul(self.sealed_extent());
+        let start = start.saturating_add(HEADER as u64);
         start..start.saturating_add(self.sealed_len(self.clear_in(index, length)))
     }
 

@@ -174,22 +174,19 @@ impl View {
         clear: &mut [u8],
     ) -> Result<(), FormatError> {
         plan.check(sealed, clear)?;
-        let mut body = sealed;
-        if plan.sealed.start == 0 {
-            let (header, rest) = sealed
-                .split_first_chunk::<HEADER>()
-                .ok_or(FormatError::Header)?;
-            if *header != self.footer.header.encode() {
-                return Err(FormatError::Header);
-            }
-            body = rest;
-        }
         let opener = Opener {
             keys: &self.keys,
             params: self.params(),
             salts: &self.salts,
         };
-        let opened = opener.open(plan.clear.start / self.params().segment(), body, clear);
+        let first = plan.clear.start / self.params().segment();
+        let opened = match (plan.sealed.start, sealed.split_first_chunk::<HEADER>()) {
+            (0, Some((header, body))) if *header == self.footer.header.encode() => {
+                opener.open(first, body, clear)
+            }
+            (0, _) => Err(FormatError::Header),
+            _ => opener.open(first, sealed, clear),
+        };
         if opened.is_err() {
             clear.fill(0);
         }

@@ -170,8 +170,12 @@ impl Writer {
         let length = usize::try_from(length).map_err(|_| FormatError::TooLarge)?;
         self.pending.resize(start + length, 0);
         let place = self.pending.get_mut(start..).unwrap_or_default();
-        let sealed = self.draft.seal(self.extents, &self.open, place)?;
-        self.draft.place(sealed)
+        let sealed = self.draft.seal(self.extents, &self.open, place);
+        let placed = sealed.and_then(|sealed| self.draft.place(sealed));
+        if placed.is_err() {
+            self.pending.truncate(start);
+        }
+        placed
     }
 
     const fn params(&self) -> Params {

@@ -9,6 +9,7 @@
 )]
 
 mod accepted;
+mod changed;
 mod forge;
 mod page;
 mod real;

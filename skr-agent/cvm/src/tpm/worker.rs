@@ -8,8 +8,6 @@ use std::process::ExitCode;
 
 use az_cvm_vtpm::vtpm::{self, AKPubError, ReportError};
 use cvm_evidence::{HclReport, PcrValues, Quote};
-use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
 use sidecar_kit::{EXIT_FAILED, Privileges, harden, refuse};
 use tss_esapi::Context;
 use tss_esapi::abstraction::{nv, pcr};
@@ -39,10 +37,6 @@ const JOB_CAP: u64 = 64 << 10;
 
 /// Does the one job on standard input; the agent starts it with `--tpm-worker`.
 pub fn tpm_worker() -> ExitCode {
-    // Whoever waits for the answer is gone when the agent is.
-    if let Err(errno) = set_pdeathsig(Signal::SIGKILL) {
-        return refuse(EXIT_FAILED, &errno);
-    }
     if let Err(error) = harden(&Privileges::none()) {
         return refuse(EXIT_FAILED, &error);
     }

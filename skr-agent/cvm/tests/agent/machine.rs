@@ -23,8 +23,8 @@ pub(crate) const AK: u32 = 0x8100_0003;
 const NV_SIZE: usize = 2048;
 const UID: &str = "10089";
 const GOVERNANCE: &str = "10030";
-/// For what takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// For what takes milliseconds where nothing else runs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Gives the namespace a `/dev` of its own, with the TPM if there is one, and becomes the agent.
 const START: &str = r#"
@@ -53,7 +53,7 @@ impl Default for Start {
             tpm: true,
             managed: false,
             group: true,
-            deadline: 20,
+            deadline: 60,
         }
     }
 }
@@ -205,8 +205,15 @@ impl Machine {
         }
     }
 
-    pub(crate) fn agent_pid(&self) -> u32 {
-        self.agent.as_ref().unwrap().id()
+    /// Whether any thread of the agent has a child, dead or alive.
+    pub(crate) fn has_children(&self) -> bool {
+        let pid = self.agent.as_ref().unwrap().id();
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        threads.map(Result::unwrap).any(|thread| {
+            // A thread may end meanwhile.
+            let children = std::fs::read_to_string(thread.path().join("children"));
+            children.is_ok_and(|children| !children.is_empty())
+        })
     }
 
     pub(crate) fn request(&self, method: &str, path: &str, body: &str) -> Answer {
@@ -263,9 +270,23 @@ impl Machine {
         self.attest_as(GOVERNANCE, asked)
     }
 
-    /// Holds the question until the agent is ready or says why it is not.
-    pub(crate) fn ready(&self, wait_ms: u32) -> Answer {
-        self.request("GET", &format!("/ready?wait_ms={wait_ms}"), "")
+    /// Waits until the agent is ready.
+    pub(crate) fn until_ready(&self) {
+        self.until_ready_says("\"ready\":true");
+    }
+
+    /// Waits until the answer of `/ready` contains `words`.
+    pub(crate) fn until_ready_says(&self, words: &str) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.request("GET", "/ready?wait_ms=1000", "");
+            let text = String::from_utf8_lossy(&answer.body);
+            assert_eq!(answer.status == 200, text.contains("true"));
+            if text.contains(words) {
+                return;
+            }
+            assert!(Instant::now() < end, "{text}");
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a static binary finds out in a container FROM scratch.
 //!
-//! `verify HEADER HOST TIME`: whether the certificates in `x5c` of a JWS header (base64url) are those of a TLS server that
-//! our clients believe to be HOST at TIME. `resolve NAME`: its addresses. `wait`: nothing, until it is killed.
+//! `verify HEADER HOST TIME`: whether the certificates in `x5c` of a JWS header (base64url) are those of a TLS server
+//! that our clients believe to be HOST at TIME. `resolve NAME`: its addresses. `wait`: nothing, until it is killed.
 
 use std::error::Error;
 use std::io::Write;

@@ -1,5 +1,5 @@
-//! SIGKILL of each container in turn, before, during and after the application's run: a defined end, a truthful exit code,
-//! a reason that names who died, nothing left on this machine, and a next room that works.
+//! SIGKILL of each container in turn, before, during and after the application's run: a defined end, a truthful exit
+//! code, a reason that names who died, nothing left on this machine, and a next room that works.
 
 use std::os::unix::fs::PermissionsExt;
 

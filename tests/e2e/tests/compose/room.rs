@@ -15,7 +15,8 @@ const DEFINED_END: Duration = Duration::from_secs(160);
 pub(crate) struct Room<'a> {
     stage: &'a Stage,
     group: String,
-    child: Child,
+    /// Until its end was waited for.
+    child: Option<Child>,
     project: String,
     began: Instant,
 }
@@ -44,7 +45,7 @@ impl<'a> Room<'a> {
         Self {
             stage,
             group,
-            child,
+            child: Some(child),
             project,
             began,
         }
@@ -85,7 +86,7 @@ impl<'a> Room<'a> {
 
     /// Until the application runs.
     pub(crate) fn until_started(&self) {
-        self.until_said("\"application_started\"");
+        self.until_said("application_started");
     }
 
     pub(crate) fn kill(&self, service: &str) {
@@ -100,13 +101,15 @@ impl<'a> Room<'a> {
     }
 
     pub(crate) fn terminate(&self) {
-        kill(e2e::deploy_process(self.child.id()), Signal::SIGTERM).unwrap();
+        let wrapper = self.child.as_ref().unwrap().id();
+        kill(e2e::deploy_process(wrapper), Signal::SIGTERM).unwrap();
     }
 
     /// How the room ended; nothing of it is left.
     #[expect(clippy::print_stdout, reason = "what a test took, for --nocapture")]
-    pub(crate) fn end(self) -> Deployed {
-        let deployed = self.stage.finish(&self.group, self.child);
+    pub(crate) fn end(mut self) -> Deployed {
+        let child = self.child.take().unwrap();
+        let deployed = self.stage.finish(&self.group, child);
         let took = self.began.elapsed();
         println!("{}: {:?} after {took:?}", self.group, deployed.code);
         assert!(took < DEFINED_END, "{}: {took:?}", self.group);
@@ -119,5 +122,17 @@ impl<'a> Room<'a> {
         let id = running.get(service);
         id.unwrap_or_else(|| panic!("{}: {service} does not run", self.group))
             .clone()
+    }
+}
+
+impl Drop for Room<'_> {
+    /// After a failed assertion the room still runs; without its launcher it ends, and its deployment cleans up.
+    fn drop(&mut self) {
+        let Some(mut child) = self.child.take() else {
+            return;
+        };
+        let launcher = running(&self.project).remove("code-launcher");
+        let _ = Command::new("docker").arg("kill").args(launcher).output();
+        let _ = child.wait();
     }
 }

@@ -1,5 +1,5 @@
-//! A container FROM scratch with one binary, no root bundle, no hosts file of ours and no network: the compiled-in roots
-//! verify a public service's real certificates, and a name resolves through /etc/resolv.conf alone.
+//! A container FROM scratch with one binary, no root bundle, no hosts file of ours and no network: the compiled-in
+//! roots verify a public service's real certificates, and a name resolves through /etc/resolv.conf alone.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

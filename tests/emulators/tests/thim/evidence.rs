@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use attestation::{AttestError, Attester, Evidence, Report, RuntimeData};
-use emulators::amd::{Platform, Product, issue_report_on, verify_report};
+use attestation::{AttestError, Attester, Evidence, Report, RuntimeData, Verifier};
+use emulators::amd::{Platform, Product, issue_report_on, mint_authorities, verify_report};
 use sha2::{Digest, Sha256};
 use sidecar_http::Coded;
+use snp::{Roots, UvmRoots};
 
 use crate::common::{ALL, From, NEWER, POLICY, Setting};
 
@@ -35,6 +36,17 @@ impl Attester for Guest {
     }
 }
 
+/// Of the test root under a product's name.
+fn verifier(product: Product) -> Verifier {
+    let authorities = mint_authorities(product).unwrap();
+    let root = authorities.rfind("-----BEGIN").unwrap();
+    let issuer = include_str!("../../../vectors/attestation-mock/uvm-did.txt");
+    Verifier::with_roots(
+        Roots::from_pem(&authorities[root..]).unwrap(),
+        UvmRoots::custom(issuer.trim(), "ContainerPlat-AMD-UVM", 100).unwrap(),
+    )
+}
+
 fn runtime() -> RuntimeData {
     RuntimeData::new(*b"{}")
 }
@@ -45,7 +57,8 @@ async fn a_group_whose_host_was_updated_has_evidence_that_verifies() {
     let updated = Platform::with_tcb(NEWER);
     setting.thim().set_host(updated);
     let (store, context) = (setting.store(&ALL), setting.context().await);
-    let evidence = Evidence::collect(&Guest::on(&[updated]), &context, &store, &runtime())
+    let (guest, verifier) = (Guest::on(&[updated]), verifier(Product::Milan));
+    let evidence = Evidence::collect(&guest, &context, &store, &verifier, &runtime())
         .await
         .unwrap();
     assert_eq!(evidence.endorsed_tcb, "DC19000000000004");
@@ -63,11 +76,13 @@ async fn a_group_whose_host_was_updated_has_evidence_that_verifies() {
 async fn a_group_that_was_moved_meanwhile_gives_a_report_of_where_it_is_now() {
     let setting = Setting::new().await;
     let before = Platform::of(Product::Milan, "the host before", NEWER);
-    let after = Platform::of(Product::Genoa, "the host after", NEWER);
+    // Not older than the shipped minimum of Genoa.
+    let after = Platform::of(Product::Genoa, "the host after", 0x5517_0000_0000_000a);
     setting.thim().set_host(after);
     let (store, context) = (setting.store(&ALL), setting.context().await);
     let guest = Guest::on(&[before, after]);
-    let evidence = Evidence::collect(&guest, &context, &store, &runtime())
+    let verifier = verifier(Product::Genoa);
+    let evidence = Evidence::collect(&guest, &context, &store, &verifier, &runtime())
         .await
         .unwrap();
     assert_eq!(evidence.report.chip_id(), &after.chip_id);
@@ -79,7 +94,8 @@ async fn a_platform_that_stays_unknown_is_told_and_nobody_asked_twice() {
     let unknown = Platform::of(Product::Milan, "nobody's", NEWER);
     let (store, context) = (setting.store(&ALL), setting.context().await);
     let guest = Guest::on(&[unknown]);
-    let error = Evidence::collect(&guest, &context, &store, &runtime())
+    let verifier = verifier(Product::Milan);
+    let error = Evidence::collect(&guest, &context, &store, &verifier, &runtime())
         .await
         .unwrap_err();
     assert_eq!(error.code(), "CR-SKR-0043");
@@ -92,7 +108,8 @@ async fn another_tcb_everywhere_is_told_with_both() {
     let store = setting.store(&[From::Context, From::Thim]);
     let context = setting.context().await;
     let guest = Guest::on(&[Platform::with_tcb(NEWER)]);
-    let error = Evidence::collect(&guest, &context, &store, &runtime())
+    let verifier = verifier(Product::Milan);
+    let error = Evidence::collect(&guest, &context, &store, &verifier, &runtime())
         .await
         .unwrap_err();
     assert_eq!(error.code(), "CR-SKR-0010");
@@ -109,7 +126,8 @@ async fn without_an_endorsement_of_the_utility_vm_nobody_is_asked_for_certificat
     std::fs::remove_file(setting.context.path().join("reference-info-base64")).unwrap();
     let (store, context) = (setting.store(&ALL), setting.context().await);
     let guest = Guest::on(&[Platform::with_tcb(NEWER)]);
-    let error = Evidence::collect(&guest, &context, &store, &runtime())
+    let verifier = verifier(Product::Milan);
+    let error = Evidence::collect(&guest, &context, &store, &verifier, &runtime())
         .await
         .unwrap_err();
     assert_eq!(error.code(), "CR-SKR-0006");

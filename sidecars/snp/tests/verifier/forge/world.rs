@@ -35,6 +35,7 @@ pub(crate) struct World {
 }
 
 /// The finished evidence.
+#[derive(Clone, Debug)]
 pub(crate) struct Evidence {
     pub(crate) report: Vec<u8>,
     pub(crate) chain_pem: String,
