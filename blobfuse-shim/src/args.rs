@@ -83,6 +83,9 @@ pub struct Args {
     /// Vault of that secret.
     #[arg(long, env = "WRAPPED_DEK_AKV_ENDPOINT")]
     pub wrapped_dek_akv_endpoint: String,
+    /// Memory for file content in MiB: cache, read-ahead and what is written together.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(64..=65_536))]
+    pub memory_limit_mb: u32,
     /// Where marker files for people and upstream's launcher go.
     #[arg(
         long,
@@ -158,6 +161,13 @@ mod tests {
         assert!(parse("").unwrap().is_read_only());
         assert!(parse("--read-only").unwrap().is_read_only());
         assert!(!parse("--no-read-only").unwrap().is_read_only());
+    }
+
+    #[test]
+    fn a_budget_that_cannot_hold_what_is_under_way_is_refused() {
+        assert_eq!(parse("").unwrap().memory_limit_mb, 256);
+        assert_eq!(parse("--memory-limit-mb 64").unwrap().memory_limit_mb, 64);
+        assert!(parse("--memory-limit-mb 63").is_err());
     }
 
     #[test]

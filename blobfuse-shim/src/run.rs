@@ -115,6 +115,7 @@ async fn boot(
     let options = Options {
         read_only: args.is_read_only(),
         ttl: Duration::from_secs(if args.is_read_only() { 60 } else { 5 }),
+        memory: u64::from(args.memory_limit_mb) << 20,
         ..Options::default()
     };
     let fs = FileSystem::new(store, dek, args.mode(), options);

@@ -91,10 +91,10 @@ impl FileSystem {
         let inner = &self.0;
         inner.check_writable()?;
         let path = names::join_new(&inner.directory(parent)?, name)?;
+        inner.purge(&path).await?;
         if inner.find(&path).await?.is_some() {
             return Err(FsError::Exists);
         }
-        inner.purge(&path).await?;
         let file = inner.enter(&path, true).await?;
         let mut state = file.state.lock().await;
         match inner.create_draft(Condition::Absent) {

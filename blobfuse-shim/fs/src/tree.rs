@@ -151,28 +151,28 @@ impl FileSystem {
             Some((Kind::File, ..)) => {}
         }
         let open = lock(&inner.files).get(&path).cloned();
-        match open {
-            Some(file) => {
-                // A commit under way ends first: the state's lock comes before the gate.
-                let state = file.state.lock().await;
-                let gate = inner.changing().await?;
-                inner.orphan(&path, &file);
-                lock(&inner.hidden).insert(path.clone(), Arc::clone(&file));
-                drop((gate, state));
-                if file.handles.load(Ordering::Relaxed) == 0 {
-                    // Its last handle was closed meanwhile.
-                    inner.purge_file(&file).await?;
-                }
+        let mut is_known = false;
+        if let Some(file) = &open {
+            // A commit under way ends first: the state's lock comes before the gate.
+            let state = file.state.lock().await;
+            let gate = inner.changing().await?;
+            // Not so if its opening or its first commit failed: then storage is asked.
+            is_known = state.stored.is_some() || state.draft.is_some();
+            inner.orphan(&path, file);
+            if is_known {
+                lock(&inner.hidden).insert(path.clone(), Arc::clone(file));
             }
-            None => {
-                let _gate = inner.changing().await?;
-                let info = inner.bounded(inner.store.head(&path)).await?;
-                let condition = Condition::Match(info.etag);
-                let gone = inner.bounded(inner.store.delete(&path, &condition)).await;
-                if gone.is_err() {
-                    inner.directories.changed(&path);
-                }
-                gone?;
+            drop((gate, state));
+            if is_known && file.handles.load(Ordering::Relaxed) == 0 {
+                // Its last handle was closed meanwhile.
+                inner.purge_file(file).await?;
+            }
+        }
+        if !is_known {
+            let _gate = inner.changing().await?;
+            match inner.delete_newest(&path).await {
+                Err(FsError::NotFound) if open.is_some() => {}
+                outcome => outcome?,
             }
         }
         inner.directories.removed(&path);
@@ -253,6 +253,16 @@ impl Inner {
         }
     }
 
+    async fn delete_newest(&self, path: &str) -> Result<(), FsError> {
+        let info = self.bounded(self.store.head(path)).await?;
+        let condition = Condition::Match(info.etag);
+        let gone = self.bounded(self.store.delete(path, &condition)).await;
+        if gone.is_err() {
+            self.directories.changed(path);
+        }
+        gone
+    }
+
     /// Deletes the blobs of unlinked files at a path and below it; handles that are still open lose them.
     pub(crate) async fn purge(&self, path: &str) -> Result<(), FsError> {
         let below = names::prefix(path);
@@ -288,9 +298,17 @@ impl Inner {
         let gone = self.bounded(self.store.delete(&path, &condition)).await;
         self.directories.removed(&path);
         match gone {
-            // Somebody else's version is not ours to delete.
-            Ok(()) | Err(FsError::NotFound | FsError::Stale) => Ok(()),
-            Err(error) => Err(error),
+            Ok(()) | Err(FsError::NotFound) => Ok(()),
+            Err(FsError::Stale) => {
+                // Somebody else's version is not ours to delete, but to see.
+                self.directories.changed(&path);
+                Ok(())
+            }
+            Err(error) => {
+                // It stays hidden, and is tried again before the mount ends.
+                lock(&self.hidden).insert(path, Arc::clone(file));
+                Err(error)
+            }
         }
     }
 

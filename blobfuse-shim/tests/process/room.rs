@@ -295,6 +295,19 @@ impl Shim {
         self.wait()
     }
 
+    /// Most resident memory so far, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib: u64 = line
+            .unwrap()
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .unwrap();
+        kib << 10
+    }
+
     /// Ends the process without a chance to do anything.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();

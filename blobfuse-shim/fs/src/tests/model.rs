@@ -177,6 +177,7 @@ struct Run {
     durable: BTreeMap<usize, Vec<u8>>,
     /// Unlinked files whose blob is still there.
     hidden: BTreeMap<usize, usize>,
+    failing: bool,
 }
 
 impl Run {
@@ -194,6 +195,7 @@ impl Run {
             slots: [None; SLOTS],
             durable: BTreeMap::new(),
             hidden: BTreeMap::new(),
+            failing: false,
         }
     }
 
@@ -212,7 +214,9 @@ impl Run {
                     op: (*op).clone(),
                 };
                 self.faulty.fail_at_random(dice, 300, &FAILURES);
+                self.failing = true;
                 let outcome = self.apply(*op, seed).await;
+                self.failing = false;
                 self.faulty.heal();
                 if let Some(errno) = outcome? {
                     let documented = [libc::EIO, libc::ENOSPC, libc::ESTALE];
@@ -381,7 +385,11 @@ impl Run {
                         .collect();
                     if let Some((name, _)) = hidden.first() {
                         let name = **name;
-                        self.sever(name);
+                        let is_left = self.memory.bytes(NAMES[name]).is_some();
+                        prop_assert!(self.failing || !is_left, "the blob is deleted");
+                        if !is_left {
+                            self.sever(name);
+                        }
                     }
                 }
             }
@@ -506,13 +514,20 @@ impl Run {
 
     /// After an operation that failed: every name is in a state from before or after it.
     async fn recover(&mut self, before: Before) -> Result<(), TestCaseError> {
-        let states: Vec<Vec<u8>> = before
+        let mut states: Vec<Vec<u8>> = before
             .durable
             .values()
             .cloned()
             .chain(before.files.iter().map(|file| file.content.clone()))
             .chain(self.files.iter().map(|file| file.content.clone()))
             .collect();
+        if let Op::Truncate(name, len) = &before.op
+            && let Some(file) = before.names.get(name)
+        {
+            let mut content = before.files[*file].content.clone();
+            content.resize(*len, 0);
+            states.push(content);
+        }
         let tight = self.is_tight();
         let (durable, names, op) = (&before.durable, &before.names, &before.op);
         self.remount(|name, content| match content {

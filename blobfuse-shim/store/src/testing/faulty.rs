@@ -45,7 +45,7 @@ pub enum Failure {
     Overtaken,
     /// The account takes no more data.
     Full,
-    /// The version is not the expected one any more.
+    /// A read finds another version than the expected one.
     Stale,
     /// The connection breaks within the answer's body, which the client notices.
     Reset,
@@ -163,7 +163,9 @@ impl Faulty {
             Some(Failure::Down) => return Err(unavailable(503, "ServerBusy")),
             Some(Failure::Throttled) => return Err(unavailable(429, "TooManyRequests")),
             Some(Failure::Full) => return Err(StoreError::Full),
-            Some(Failure::Stale) => return Err(StoreError::Changed),
+            // A write that is told so would have to find that version afterwards: that is [`Failure::Overtaken`].
+            Some(Failure::Stale) if operation == Operation::Get => return Err(StoreError::Changed),
+            Some(Failure::Stale) => return Ok(None),
             Some(Failure::Reset) => {
                 return Err(StoreError::Answer {
                     operation: "a request",
