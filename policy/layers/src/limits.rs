@@ -3,7 +3,7 @@ use crate::LayerError;
 /// What one layer may cost. A layer beyond a limit is refused before more is read.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Headers in the tar, and inodes in the image: implied directories count.
+    /// Entries of the tar, and inodes of the image: implied directories count.
     pub entries: u64,
     /// Bytes of the uncompressed tar, and bytes of the image: holes of sparse files count.
     pub bytes: u64,

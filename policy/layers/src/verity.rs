@@ -58,7 +58,8 @@ pub(crate) fn work(batches: &Receiver<Batch>, results: &Sender<Hashed>) {
 
 /// Keeps the hash of each block, 32 bytes for 4096.
 pub(crate) struct Tree {
-    batches: Sender<Batch>,
+    /// `None`: there are no more, and the threads end.
+    batches: Option<Sender<Batch>>,
     results: Receiver<Hashed>,
     buffers: Vec<Vec<u8>>,
     /// Blocks so far.
@@ -73,7 +74,7 @@ pub(crate) struct Tree {
 impl Tree {
     pub(crate) fn new(batches: Sender<Batch>, results: Receiver<Hashed>) -> Self {
         Self {
-            batches,
+            batches: Some(batches),
             results,
             buffers: Vec::new(),
             next: 0,
@@ -86,6 +87,7 @@ impl Tree {
 
     /// The root hash, when the threads are done.
     pub(crate) fn finish(mut self) -> Result<RootHash, LayerError> {
+        self.batches = None;
         while self.pending > 0 {
             let hashed = self.results.recv().map_err(|_| LayerError::Worker)?;
             self.keep(hashed);
@@ -128,9 +130,8 @@ impl Sink for Tree {
         let first = self.next;
         self.advance(batch.len() / BLOCK);
         self.pending = self.pending.saturating_add(1);
-        self.batches
-            .send((first, batch))
-            .map_err(|_| LayerError::Worker)
+        let batches = self.batches.as_ref().ok_or(LayerError::Worker)?;
+        batches.send((first, batch)).map_err(|_| LayerError::Worker)
     }
 
     fn zeros(&mut self, count: u32) -> Result<(), LayerError> {

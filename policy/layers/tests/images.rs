@@ -14,56 +14,18 @@
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use image_layers::source::{Image, ImageSource, Input, Platform, Wanted, open_path};
-use image_layers::{
-    Cache, Cached, Digest, Expected, HashedLayer, ImageError, LayerError, Limits, Settings,
-    hash_image, hash_layer,
-};
+use image_layers::source::{Input, Platform, open_path};
+use image_layers::{Digest, Expected, ImageError, LayerError, Limits, hash_layer};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::common::{bytes, tar_of};
-
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+use crate::common::draft::{Draft, INDEX, MANIFEST, draft, find, hash, layers, wanted};
 
 fn vectors() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/cce")
-}
-
-fn wanted(platform: &str, name: Option<&str>) -> Wanted {
-    Wanted {
-        platform: platform.parse().unwrap(),
-        name: name.map(str::to_owned),
-    }
-}
-
-fn images(path: &Path) -> Result<Box<dyn ImageSource>, ImageError> {
-    match open_path(path)? {
-        Input::Images(source) => Ok(source),
-        Input::Layer(_) => panic!("{} is taken for a layer", path.display()),
-    }
-}
-
-fn find(path: &Path, wanted: &Wanted) -> Result<Image, ImageError> {
-    images(path)?.image(wanted)
-}
-
-fn hash(path: &Path) -> Result<Vec<HashedLayer>, ImageError> {
-    hash_with(path, &Settings::default())
-}
-
-fn hash_with(path: &Path, settings: &Settings<'_>) -> Result<Vec<HashedLayer>, ImageError> {
-    let source = images(path)?;
-    let image = source.image(&wanted("linux/amd64", None))?;
-    hash_image(source.as_ref(), &image, settings)
 }
 
 #[test]
@@ -123,93 +85,6 @@ fn the_platform_is_chosen_and_its_absence_lists_what_there_is() {
         matches!(docker, Err(ImageError::NoPlatform { .. })),
         "{docker:?}"
     );
-}
-
-/// An image under construction: parts are changed before it is written.
-struct Draft {
-    blobs: BTreeMap<String, Vec<u8>>,
-    index: Vec<Value>,
-}
-
-impl Draft {
-    fn empty() -> Self {
-        Self {
-            blobs: BTreeMap::new(),
-            index: Vec::new(),
-        }
-    }
-
-    fn blob(&mut self, media_type: &str, content: &[u8]) -> Value {
-        let digest = Digest::of(content);
-        self.blobs.insert(digest.hex(), content.to_vec());
-        json!({ "mediaType": media_type, "digest": digest.to_string(), "size": content.len() })
-    }
-
-    fn document(&mut self, media_type: &str, content: &Value) -> Value {
-        self.blob(media_type, content.to_string().as_bytes())
-    }
-
-    /// Adds an image; `change` may falsify its manifest.
-    fn image(
-        &mut self,
-        architecture: &str,
-        layers: &[Vec<u8>],
-        change: impl FnOnce(&mut Value),
-    ) -> Value {
-        let diff_ids: Vec<String> = layers
-            .iter()
-            .map(|tar| Digest::of(tar).to_string())
-            .collect();
-        let config = json!({ "os": "linux", "architecture": architecture, "rootfs": { "type": "layers", "diff_ids": diff_ids } });
-        let config = self.document(CONFIG, &config);
-        let layers: Vec<Value> = layers.iter().map(|tar| self.blob(LAYER, tar)).collect();
-        let mut manifest = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers });
-        change(&mut manifest);
-        let media_type = manifest["mediaType"]
-            .as_str()
-            .unwrap_or(MANIFEST)
-            .to_owned();
-        self.document(&media_type, &manifest)
-    }
-
-    fn list(&mut self, mut descriptor: Value, more: Value) {
-        for (key, value) in more.as_object().unwrap() {
-            descriptor[key] = value.clone();
-        }
-        self.index.push(descriptor);
-    }
-
-    fn index(&self) -> Value {
-        json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": self.index })
-    }
-
-    fn write(&self) -> TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir_all(folder.path().join("blobs/sha256")).unwrap();
-        fs::write(
-            folder.path().join("oci-layout"),
-            r#"{"imageLayoutVersion":"1.0.0"}"#,
-        )
-        .unwrap();
-        fs::write(folder.path().join("index.json"), self.index().to_string()).unwrap();
-        for (name, content) in &self.blobs {
-            fs::write(folder.path().join("blobs/sha256").join(name), content).unwrap();
-        }
-        folder
-    }
-}
-
-fn layers() -> Vec<Vec<u8>> {
-    let file = |name: &str| bytes(tar_of(&[json!({ "name": name, "data": { "text": name } })]));
-    vec![file("one"), file("two")]
-}
-
-/// A layout with one image.
-fn draft(change: impl FnOnce(&mut Value)) -> Draft {
-    let mut draft = Draft::empty();
-    let image = draft.image("amd64", &layers(), change);
-    draft.list(image, json!({}));
-    draft
 }
 
 fn refusal(draft: &Draft) -> ImageError {
@@ -593,122 +468,6 @@ fn paths_that_are_no_image_say_so() {
         open_path(folder.path()),
         Err(ImageError::Document { .. })
     ));
-}
-
-#[test]
-fn the_cache_spares_reading_and_survives_damage() {
-    let draft = draft(|_| {});
-    let folder = draft.write();
-    let home = tempfile::tempdir().unwrap();
-    let path = home.path().join("cache");
-    let cache = Cache::open(&path).unwrap();
-    let settings = Settings {
-        cache: Some(&cache),
-        ..Settings::default()
-    };
-    let cold = hash_with(folder.path(), &settings).unwrap();
-    assert!(cold.iter().all(|layer| layer.cached == Cached::Miss));
-
-    // Warm: the layers need not be there.
-    for tar in layers() {
-        fs::remove_file(
-            folder
-                .path()
-                .join("blobs/sha256")
-                .join(Digest::of(&tar).hex()),
-        )
-        .unwrap();
-    }
-    let warm = hash_with(folder.path(), &settings).unwrap();
-    for (cold, warm) in cold.iter().zip(&warm) {
-        assert_eq!(warm.root_hash, cold.root_hash);
-        assert_eq!(warm.cached, Cached::Hit(cold.root_hash));
-    }
-
-    let entry = |layer: &HashedLayer| path.join(image_layers::CONVERTER).join(layer.diff_id.hex());
-    let good = fs::read(entry(&cold[0])).unwrap();
-    // One digit of the hash; another layer's entry; nothing; too much.
-    let mut digit = good.clone();
-    let at = good
-        .windows(10)
-        .position(|part| part == b"root-hash ")
-        .unwrap()
-        + 12;
-    digit[at] = if digit[at] == b'0' { b'1' } else { b'0' };
-    let others = fs::read(entry(&cold[1])).unwrap();
-    let longer = [good.as_slice(), b"\n"].concat();
-    for damaged in [digit, others, Vec::new(), vec![0xff; 10_000], longer] {
-        fs::write(entry(&cold[0]), damaged).unwrap();
-        assert_eq!(cache.get(&cold[0].diff_id), Cached::Damaged);
-        let error = hash_with(folder.path(), &settings).unwrap_err();
-        assert!(
-            matches!(error, ImageError::Missing { .. }),
-            "the damaged entry was used: {error:?}"
-        );
-    }
-    let again = hash_with(draft.write().path(), &settings).unwrap();
-    assert_eq!(again[0].cached, Cached::Damaged);
-    assert_eq!(cache.get(&cold[0].diff_id), Cached::Hit(cold[0].root_hash));
-}
-
-#[test]
-fn a_cache_that_others_could_write_is_refused() {
-    use std::os::unix::fs::{PermissionsExt, chown, symlink};
-    let home = tempfile::tempdir().unwrap();
-    let path = home.path().join("cache");
-    Cache::open(&path).unwrap();
-    let inner = path.join(image_layers::CONVERTER);
-    for part in [&path, &inner] {
-        for mode in [0o770, 0o702] {
-            fs::set_permissions(part, fs::Permissions::from_mode(mode)).unwrap();
-            let error = Cache::open(&path).unwrap_err();
-            assert!(matches!(error, ImageError::CacheUnsafe { .. }), "{error:?}");
-        }
-        fs::set_permissions(part, fs::Permissions::from_mode(0o700)).unwrap();
-    }
-    let link = home.path().join("link");
-    symlink(&path, &link).unwrap();
-    assert!(matches!(
-        Cache::open(&link),
-        Err(ImageError::CacheUnsafe { .. })
-    ));
-    // The tests run as root.
-    chown(&path, Some(65_534), None).unwrap();
-    assert!(matches!(
-        Cache::open(&path),
-        Err(ImageError::CacheUnsafe { .. })
-    ));
-}
-
-#[test]
-fn runs_at_the_same_time_share_a_cache() {
-    let home = tempfile::tempdir().unwrap();
-    let cache = Cache::open(&home.path().join("cache")).unwrap();
-    let folder = draft(|_| {}).write();
-    let expected = hash(folder.path()).unwrap();
-    std::thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                let settings = Settings {
-                    cache: Some(&cache),
-                    ..Settings::default()
-                };
-                for _ in 0..20 {
-                    let hashed = hash_with(folder.path(), &settings).unwrap();
-                    for (got, expected) in hashed.iter().zip(&expected) {
-                        assert_eq!(got.root_hash, expected.root_hash);
-                        assert_ne!(got.cached, Cached::Damaged);
-                    }
-                    for layer in &hashed {
-                        cache.put(&layer.diff_id, &layer.root_hash).unwrap();
-                    }
-                }
-            });
-        }
-    });
-    // Nothing is left beside the entries.
-    let names = fs::read_dir(home.path().join("cache").join(image_layers::CONVERTER)).unwrap();
-    assert_eq!(names.count(), 2);
 }
 
 #[test]

@@ -231,3 +231,51 @@ pub(super) fn same_name(listed: &str, wanted: &str) -> bool {
     };
     short(listed) == short(wanted)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(bytes: &[u8]) {
+        for media_type in [None, Some(INDEX_TYPES[0]), Some(MANIFEST_TYPES[0])] {
+            let _ = Document::parse(bytes, media_type);
+        }
+        let _ = Config::parse(bytes);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_readers_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            at in any::<prop::sample::Index>(),
+            value in any::<u8>(),
+        ) {
+            read(&bytes);
+            let descriptor = r#"{"mediaType":"a","digest":"sha256:0","size":1,"platform":{"os":"o","architecture":"a"}}"#;
+            let documents = [
+                format!(r#"{{"schemaVersion":2,"manifests":[{descriptor}]}}"#),
+                format!(r#"{{"schemaVersion":2,"config":{descriptor},"layers":[{descriptor}]}}"#),
+                r#"{"os":"o","architecture":"a","rootfs":{"diff_ids":["sha256:0"]}}"#.to_owned(),
+            ];
+            for document in documents {
+                let mut changed = document.into_bytes();
+                let at = at.index(changed.len());
+                changed[at] = value;
+                read(&changed);
+            }
+        }
+    }
+
+    #[test]
+    fn documents_nested_without_end_are_malformed() {
+        let bottomless = "[".repeat(1 << 20);
+        assert!(matches!(
+            Config::parse(bottomless.as_bytes()),
+            Err(ImageError::Document { .. })
+        ));
+        let manifest = Document::parse(bottomless.as_bytes(), None);
+        assert!(matches!(manifest, Err(ImageError::Document { .. })));
+    }
+}

@@ -99,8 +99,6 @@ impl<R: BufRead> TarReader<R> {
             if !self.next_header(&mut block)? {
                 return Ok(None);
             }
-            self.entries += 1;
-            self.limits.entries(self.entries)?;
             let mut header = Header::parse(&block).map_err(|error| self.malformed(error))?;
             self.expect(&header)?;
             match header.kind {
@@ -233,7 +231,7 @@ impl<R: BufRead> TarReader<R> {
         self.expect(&header)?;
         self.map = self.sparse_map(&mut header, block, records)?;
         self.size = u64::try_from(header.size).unwrap_or_default();
-        self.limits.path(&header.name)?;
+        self.count(&header.name)?;
         Ok(Entry {
             kind: header.kind,
             mode: low16(header.mode),
@@ -255,8 +253,8 @@ impl<R: BufRead> TarReader<R> {
     }
 
     /// A global extended header: an entry of its own, of which only name and attributes are kept.
-    fn global(&self, name: Vec<u8>, records: &Records) -> Result<Entry, LayerError> {
-        self.limits.path(&name)?;
+    fn global(&mut self, name: Vec<u8>, records: &Records) -> Result<Entry, LayerError> {
+        self.count(&name)?;
         Ok(Entry {
             kind: b'g',
             name,
@@ -271,6 +269,12 @@ impl<R: BufRead> TarReader<R> {
             device: (0, 0),
             xattrs: records.xattrs(),
         })
+    }
+
+    fn count(&mut self, name: &[u8]) -> Result<(), LayerError> {
+        self.entries = self.entries.saturating_add(1);
+        self.limits.entries(self.entries)?;
+        self.limits.path(name)
     }
 
     fn records(&mut self) -> Result<Records, LayerError> {

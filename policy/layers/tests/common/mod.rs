@@ -1,6 +1,8 @@
 //! Tars from recipes (`tests/vectors/cce/README.md`), as streams: the largest are never in memory.
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub(crate) mod draft;
+
 use std::io::{self, Read};
 
 use serde_json::Value;
