@@ -1,6 +1,7 @@
 # make demo          the main job on embedded defaults; JSON=1 ends with one JSON line for scripts, COMPOSE=1 runs the room
 #                    as containers of docker-compose
 # make test          everything CI checks
+# make fuzz          searches on with the fuzz targets: TARGET=name for one, SECONDS=n for each (docs/fuzzing.md)
 # make images        the images of the room, from published binaries, in .work/images
 # make bench-skr     what a key release costs beyond MAA and the vault, and an idle skr-agent; last line one JSON object
 # make bench-compose image sizes, memory and start of the room as containers, with published binaries
@@ -11,11 +12,11 @@ export CARGO_TERM_COLOR ?= never
 # Where cargo leaves the binaries; the target is named in .cargo/config.toml.
 BIN = $(or $(CARGO_TARGET_DIR),target)/x86_64-unknown-linux-gnu/debug
 
-.PHONY: demo test setup build lint unit images bench-skr bench-compose
+.PHONY: demo test setup build lint unit fuzz-smoke fuzz images bench-skr bench-compose
 demo: build
 	@$(if $(COMPOSE),COMPOSE=1 tests/with-docker) tests/demo/run $(BIN) $(if $(JSON),--json)
 
-test: setup lint unit
+test: setup lint unit fuzz-smoke
 
 setup:
 	@tests/setup
@@ -31,6 +32,13 @@ lint: setup
 unit: setup
 	cargo build --workspace --bins --locked --quiet
 	tests/with-docker cargo test --workspace --locked --quiet
+
+# Every parser of foreign input: its corpus, then 5 s of search.
+fuzz-smoke: setup
+	tests/fuzz/run smoke
+
+fuzz: setup
+	tests/fuzz/run search "$(TARGET)" $(or $(SECONDS),600)
 
 # Published binaries, with link-time optimisation: some minutes.
 DIST = $(or $(CARGO_TARGET_DIR),target)/x86_64-unknown-linux-gnu/dist
