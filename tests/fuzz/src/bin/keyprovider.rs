@@ -133,13 +133,17 @@ fuzz_target!(|input: &[u8]| {
     let Some(input) = whole(input) else {
         return;
     };
+    // A message without `optsdata` has an empty key wrapped, as upstream does.
+    if clear.is_empty() {
+        return;
+    }
     assert!(
         names(&input, &STANDARD.encode(&*clear)),
         "another key than the one sent"
     );
 });
 
-/// Whether a text stands anywhere in it; nothing is wrapped where there is no `optsdata`.
+/// Whether a text stands anywhere in it.
 fn names(value: &Value, text: &str) -> bool {
     match value {
         Value::String(one) => one == text,
