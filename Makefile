@@ -4,6 +4,7 @@
 # make cvm           the attestation agent of confidential VMs, a workspace of its own: lint, tests against a software TPM,
 #                    and its image started in Docker
 # make image-cvm     its image, from a published binary, in .work/image-cvm
+# make fuzz          searches on with the fuzz targets: TARGET=name for one, SECONDS=n for each (docs/fuzzing.md)
 # make images        the images of the room, from published binaries, in .work/images
 # make bench-skr     what a key release costs beyond MAA and the vault, and an idle skr-agent; last line one JSON object
 # make bench-compose image sizes, memory and start of the room as containers, with published binaries
@@ -14,11 +15,11 @@ export CARGO_TERM_COLOR ?= never
 # Where cargo leaves the binaries; the target is named in .cargo/config.toml.
 BIN = $(or $(CARGO_TARGET_DIR),target)/x86_64-unknown-linux-gnu/debug
 
-.PHONY: demo test setup build lint unit cvm images image-cvm bench-skr bench-compose
+.PHONY: demo test setup build lint unit fuzz-smoke fuzz cvm images image-cvm bench-skr bench-compose
 demo: build
 	@$(if $(COMPOSE),COMPOSE=1 tests/with-docker) tests/demo/run $(BIN) $(if $(JSON),--json)
 
-test: setup lint unit cvm
+test: setup lint unit fuzz-smoke cvm
 
 setup:
 	@tests/setup
@@ -52,6 +53,13 @@ image-cvm: setup $(BIN)/image
 	cd skr-agent/cvm && cargo build --bins --locked --quiet --profile dist
 	images/cvm/build $(BIN)/image $(CVM)/dist/cvm-attestation-agent .work/image-cvm --gzip
 	tests/with-docker images/cvm/smoke $(BIN)/image .work/image-cvm
+
+# Every parser of foreign input: its corpus, then 5 s of search.
+fuzz-smoke: setup
+	tests/fuzz/run smoke
+
+fuzz: setup
+	tests/fuzz/run search "$(TARGET)" $(or $(SECONDS),600)
 
 # Published binaries, with link-time optimisation: some minutes.
 DIST = $(or $(CARGO_TARGET_DIR),target)/x86_64-unknown-linux-gnu/dist

@@ -19,7 +19,7 @@ pub use jws::JwsFlaw;
 pub use key::{ImportKey, KeyClient, KeyInfo};
 pub use kind::{Cloud, UnknownCloud, UnknownVaultKind, VaultKind};
 pub use policy::{Clause, Explanation, Group, PolicyFlaw, ReleasePolicy, ReleaseTerms, evaluate};
-pub use release::ReleaseClient;
+pub use release::{Asked, ReleaseClient};
 pub use released::ReleasedKey;
 pub use secret::{SecretClient, SecretValue};
 

@@ -1,4 +1,4 @@
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use cleanroom_crypto::keywrap::unwrap_rsa_aes;
@@ -39,12 +39,12 @@ struct Answer {
 
 #[derive(Deserialize)]
 struct Payload {
-    request: Asked,
+    request: Echoed,
     response: Given,
 }
 
 #[derive(Deserialize)]
-struct Asked {
+struct Echoed {
     enc: Option<String>,
     nonce: Option<String>,
     kid: Option<String>,
@@ -124,24 +124,54 @@ impl ReleaseClient {
         // A release changes nothing in the vault, so asking again is safe.
         let response = self.https.send_retrying(&request).await?;
         let answer: Answer = accept(response, Object::Key, kid)?.json(HOP)?;
-        self.open(vault, kid, &nonce, &answer.value, transfer_key)
-    }
-
-    fn open(
-        &self,
-        vault: &Url,
-        kid: &str,
-        nonce: &str,
-        jws: &str,
-        transfer_key: &PrivateKey,
-    ) -> Result<ReleasedKey, KeyVaultError> {
-        let host = vault.domain().ok_or(KeyVaultError::Url {
-            reason: "no host name",
-        })?;
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
-        let payload: Payload = jws::verify(jws, host, &self.anchors, now)?;
+        let asked = Asked {
+            vault,
+            kid,
+            nonce: &nonce,
+            transfer_key,
+        };
+        asked.open(&answer.value, &self.anchors, now)
+    }
+}
+
+/// A release that a vault was asked for, as its answer must reflect it.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// The vault.
+    pub vault: &'a Url,
+    /// The key: `name` or `name/version`.
+    pub kid: &'a str,
+    /// The nonce that was sent.
+    pub nonce: &'a str,
+    /// The key that the attestation token names.
+    pub transfer_key: &'a PrivateKey,
+}
+
+impl Asked<'_> {
+    /// Opens the vault's answer, member `value` of its JSON: a JWS signed under `anchors`, whose certificates must be in
+    /// force at `now`, the time since 1970.
+    ///
+    /// # Errors
+    /// What in the answer is not as asked.
+    pub fn open(
+        &self,
+        jws: &str,
+        anchors: &[TrustAnchor<'_>],
+        now: Duration,
+    ) -> Result<ReleasedKey, KeyVaultError> {
+        let Self {
+            vault,
+            kid,
+            nonce,
+            transfer_key,
+        } = *self;
+        let host = vault.domain().ok_or(KeyVaultError::Url {
+            reason: "no host name",
+        })?;
+        let payload: Payload = jws::verify(jws, host, anchors, now)?;
         echo(
             "request.enc",
             WRAPPING,

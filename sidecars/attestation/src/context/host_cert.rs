@@ -19,7 +19,7 @@ impl HostAmdCert {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         serde_json::from_slice(bytes).map_err(|error| format!("not THIM's JSON: {error}"))
     }
 
