@@ -44,9 +44,14 @@ impl Wrapping {
         check_agent(name)?;
         // Upstream reads up to the next colon.
         let key_path = key_path.split(':').next().unwrap_or_default();
+        let clear = Zeroizing::new(params.bytes("optsdata")?);
+        // An absent key would be wrapped as an empty one, and what it should protect be lost.
+        if clear.is_empty() {
+            return Err(bad("optsdata is missing"));
+        }
         Ok(Self {
             key_path: key_path.to_owned(),
-            clear: Zeroizing::new(params.bytes("optsdata")?),
+            clear,
         })
     }
 }
@@ -280,6 +285,21 @@ mod tests {
         let error = outcome.err().unwrap();
         assert_eq!(error.code(), "CR-SKR-0083");
         error.to_string()
+    }
+
+    #[test]
+    fn nothing_to_wrap_is_refused() {
+        let mut input = wrap_input("skr:app");
+        assert!(Wrapping::read(input.to_string().as_bytes()).is_ok());
+        for nothing in [json!(""), Value::Null] {
+            input["keywrapparams"]["optsdata"] = nothing;
+            let refused = reason(Wrapping::read(input.to_string().as_bytes()));
+            assert!(refused.contains("optsdata is missing"), "{refused}");
+        }
+        let params = input["keywrapparams"].as_object_mut().unwrap();
+        params.remove("optsdata").unwrap();
+        let refused = reason(Wrapping::read(input.to_string().as_bytes()));
+        assert!(refused.contains("optsdata is missing"), "{refused}");
     }
 
     #[test]
