@@ -6,6 +6,7 @@ mod undelivered;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::try_join_all;
@@ -42,18 +43,32 @@ pub(crate) async fn run(config: &Config, link: Link, process: &Process) -> Outco
         governance: GovernanceClient::new(process.client(&services::GOVERNANCE)),
         timeline: Timeline::begin(),
         undelivered: Undelivered::new(&config.args.contract_id),
+        announced: AtomicBool::new(false),
     };
     let enforced = link.enforces_limits();
     let mut runner = Runner::new(link);
     let stopping = process.stopping();
-    let started = tokio::select! {
-        started = room.start(&mut runner, enforced) => started,
+    let prepared = tokio::select! {
+        prepared = room.prepare(&mut runner, enforced) => prepared,
         () = stopping.cancelled() => Err(LaunchError::Stopped),
+    };
+    // Not to be cut: an application that runs is stopped in order.
+    let started = match prepared {
+        Ok(streams) => runner.start().await.map(|()| streams),
+        Err(error) => Err(error),
     };
     let outcome = match started {
         Ok(streams) => {
-            let (code, committed, sealed) = room.finish(&mut runner, streams).await;
-            let exported = match room.export(&mut runner).await {
+            room.timeline.mark("application_started");
+            room.timeline.publish(&config.args.scratch);
+            let ended = room.finish(&mut runner, streams).await;
+            let Finished {
+                code,
+                committed,
+                sealed,
+                logged,
+            } = ended;
+            let exported = match room.export(&mut runner, logged).await {
                 Exported::Complete => true,
                 // What the parties agree to is in the ledger that the events go to: 75 says that it was out of reach.
                 Exported::Unknown => !committed,
@@ -75,9 +90,15 @@ pub(crate) async fn run(config: &Config, link: Link, process: &Process) -> Outco
             // Whatever was made is not to be started any more.
             runner.kill();
             let stopped = matches!(error, LaunchError::Stopped);
+            // The start is on record, or gets there with the next event, so its failure has to as well.
+            if room.announced.load(Ordering::Relaxed) {
+                let name = &config.application.name;
+                room.note("launcher", &format!("{name} was not started: {error}"))
+                    .await;
+            }
             // The parties get to read why, if they agreed to read anything and their sinks are there: what kept the
             // application from starting may well have kept the sinks away.
-            if tokio::time::timeout(POST_MORTEM, room.export(&mut runner))
+            if tokio::time::timeout(POST_MORTEM, room.export(&mut runner, true))
                 .await
                 .is_err()
             {
@@ -102,13 +123,27 @@ struct Room<'a> {
     governance: GovernanceClient,
     timeline: Timeline,
     undelivered: Undelivered,
+    /// Whether the start event was handed on.
+    announced: AtomicBool,
 }
 
-type Streams = Vec<JoinHandle<()>>;
+/// Each tells whether all of a stream is in the log.
+type Streams = Vec<JoinHandle<bool>>;
+
+/// How the application and its sinks ended.
+struct Finished {
+    code: u8,
+    /// The exit event is.
+    committed: bool,
+    /// Every sink is.
+    sealed: bool,
+    /// All output is in the log.
+    logged: bool,
+}
 
 impl Room<'_> {
-    /// Everything up to the application's first instruction.
-    async fn start(&self, runner: &mut Runner, enforced: bool) -> Result<Streams, LaunchError> {
+    /// Everything before the application's first instruction.
+    async fn prepare(&self, runner: &mut Runner, enforced: bool) -> Result<Streams, LaunchError> {
         if !enforced && self.config.args.limits == Limits::Enforced {
             return Err(LaunchError::Limits);
         }
@@ -139,21 +174,13 @@ impl Room<'_> {
         self.consent().await?;
         let application = &self.config.application;
         let message = format!("starting execution of {} container", application.name);
+        self.announced.store(true, Ordering::Relaxed);
         self.event(&message)
             .await
             .map_err(LaunchError::StartEvent)?;
         self.timeline.mark("start_event_committed");
-        if let Err(error) = runner.start().await {
-            // The start is on record, so its failure has to be as well.
-            self.note(
-                "launcher",
-                &format!("{} was not started: {error}", application.name),
-            )
-            .await;
-            return Err(error);
-        }
-        self.timeline.mark("application_started");
-        self.timeline.publish(&self.config.args.scratch);
+        // The commit may have outlived the consent before it.
+        self.consent().await?;
         Ok(streams)
     }
 
@@ -235,9 +262,11 @@ impl Room<'_> {
             let (write, read) = pipe::pipe().map_err(failed)?;
             let log = Arc::clone(&log);
             streams.push(tokio::spawn(async move {
-                if let Err(error) = logs::copy(read, name, &log).await {
-                    tracing::warn!(%error, stream = name, "output of the application is lost");
+                let copied = logs::copy(read, name, &log).await;
+                if let Err(error) = &copied {
+                    tracing::error!(%error, stream = name, "output of the application is lost");
                 }
+                copied.is_ok()
             }));
             ends.push(write.into_blocking_fd().map_err(failed)?);
         }
@@ -247,13 +276,14 @@ impl Room<'_> {
         }
     }
 
-    /// Waits for the end of the application, makes its output durable and says so: its exit code, whether the exit event is
-    /// committed, whether every sink is sealed.
-    async fn finish(&self, runner: &mut Runner, streams: Streams) -> (u8, bool, bool) {
+    /// Waits for the end of the application, makes its output durable and says so.
+    async fn finish(&self, runner: &mut Runner, streams: Streams) -> Finished {
         let (code, why) = self.hold(runner).await;
+        let mut logged = true;
         for stream in streams {
             // The pipes end with the application.
-            let _ = tokio::time::timeout(FAREWELL, stream).await;
+            let copied = tokio::time::timeout(FAREWELL, stream).await;
+            logged &= matches!(copied, Ok(Ok(true)));
         }
         self.timeline.mark("application_ended");
         let sinks = self.config.application.datasinks.keys();
@@ -270,7 +300,12 @@ impl Room<'_> {
         if let Some(why) = why {
             self.note("refusal", &why).await;
         }
-        (code, committed, sealed)
+        Finished {
+            code,
+            committed,
+            sealed,
+            logged,
+        }
     }
 
     /// Until the application ends, consent ends, or somebody asks to stop: the application's exit code, and what ended it

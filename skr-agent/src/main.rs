@@ -19,20 +19,17 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let cli = match skr_agent::command_line(|cli: &mut Cli| (&mut cli.common, &mut cli.args)) {
-        Ok(cli) => cli,
-        Err(code) => return code,
-    };
     // The device may be root's. What is opened now serves every request, and root is given up before anything is read.
-    let device = match cli.common.probe {
-        true => SnpDevice::at(Vec::new()),
-        false => SnpDevice::open(),
-    };
+    let device = SnpDevice::open();
     if geteuid().is_root()
         && let Err(error) = become_user(services::SKR_AGENT.uid)
     {
         return refuse(EXIT_FAILED, &error);
     }
+    let cli = match skr_agent::command_line(|cli: &mut Cli| (&mut cli.common, &mut cli.args)) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     let privileges = Privileges::none().snp_ioctls();
     run_process(
         services::SKR_AGENT,

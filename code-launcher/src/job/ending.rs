@@ -92,14 +92,18 @@ impl Room<'_> {
         sealed.await.into_iter().all(|sealed| sealed)
     }
 
-    /// Logs, telemetry and undelivered events into their sinks.
-    pub(super) async fn export(&self, runner: &mut Runner) -> Exported {
+    /// Logs, telemetry and undelivered events into their sinks. `logged` tells whether all output is in the log.
+    pub(super) async fn export(&self, runner: &mut Runner, logged: bool) -> Exported {
         let collected = self.flush().await;
         let args = &self.config.args;
         let mut outcome = Exported::Complete;
         if let Some(sink) = &args.logs_sink {
             let (agreed, asked) = self.agreed(Scope::Logging, Gathered::Logs).await;
-            outcome = asked.max(self.fill(runner, sink, agreed).await);
+            if !agreed.is_empty() && !logged {
+                tracing::error!("the logs that were agreed are not complete");
+                outcome = Exported::Lost;
+            }
+            outcome = outcome.max(asked.max(self.fill(runner, sink, agreed).await));
         }
         let Some(sink) = &args.telemetry_sink else {
             return outcome;

@@ -34,12 +34,12 @@ pub use routes::routes;
 pub use service::Governance;
 
 /// How long the attestation service of the group may take to answer at start.
-const EVIDENCE: Duration = Duration::from_secs(120);
+const EVIDENCE: Duration = Duration::from_secs(90);
 
 /// Runs the sidecar until it is asked to stop: serves at once, becomes ready when the evidence has arrived.
 ///
 /// # Errors
-/// The socket cannot be served, or the evidence could not be had within two minutes: `/ready` says so until the process
+/// The socket cannot be served, or the evidence could not be had within 90 s: `/ready` says so until the process
 /// is asked to stop.
 pub async fn run(args: Args, process: Process) -> anyhow::Result<ExitCode> {
     let started = Config::of(&args).and_then(|config| Cgs::new(&config));

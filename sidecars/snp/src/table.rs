@@ -86,10 +86,19 @@ impl Table {
             id,
             Check {
                 id,
-                expected,
-                actual,
+                expected: cut(expected),
+                actual: cut(actual),
                 verdict,
             },
         );
+    }
+}
+
+/// Both may quote evidence, and go into log lines and headers.
+fn cut(text: String) -> String {
+    const LIMIT: usize = 1024;
+    match text.char_indices().nth(LIMIT) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
     }
 }

@@ -54,10 +54,10 @@ impl Agent {
         })
     }
 
-    /// Evidence with whatever `user-data` the report binds now, for a nonce of our own.
-    pub(crate) async fn own(&self) -> Result<Sound, CvmError> {
+    /// Evidence with whatever `user-data` the report binds now, for a nonce of our own; `renew` has the report made anew.
+    pub(crate) async fn own(&self, renew: bool) -> Result<Sound, CvmError> {
         let nonce = random::bytes::<32>().map_err(AttestError::from)?;
-        self.sound(None, &nonce, PcrSelection::ALL, false).await
+        self.sound(None, &nonce, PcrSelection::ALL, renew).await
     }
 
     /// Whether there are certificates for the evidence.

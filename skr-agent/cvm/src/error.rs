@@ -100,6 +100,14 @@ impl CvmError {
         }
     }
 
+    /// Whether it is how the guest was launched, which never changes.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::Attest(error) if matches!(
+            error.cause(),
+            AttestError::Debuggable { .. } | AttestError::AllowAll { .. }
+        ))
+    }
+
     /// Whether the same request may succeed later.
     pub(crate) fn retryable(&self) -> bool {
         self.fault() == Fault::Upstream { retry: true }
@@ -164,6 +172,7 @@ impl Coded for CvmError {
             Self::Evidence(error @ EvidenceError::PcrIndex { .. }) => error.fault(),
             // The evidence is this machine's own: nobody was denied anything.
             Self::Evidence(_) => Fault::Platform,
+            Self::Attest(_) if self.is_final() => Fault::Platform,
             Self::Attest(error) => error.fault(),
         }
     }

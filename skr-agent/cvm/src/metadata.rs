@@ -64,8 +64,10 @@ impl Metadata {
 
     /// What the machine was made from; `None` if the service does not say.
     pub(crate) async fn image(&self) -> Option<ImageReference> {
-        let image = self.image.get_or_try_init(|| self.ask_image()).await;
-        match image {
+        // Callers ask one after another: the deadline is for the wait as well.
+        let asked = self.image.get_or_try_init(|| self.ask_image());
+        let image = tokio::time::timeout(IMAGE_DEADLINE, asked).await;
+        match image.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
             Ok(image) => Some(image.clone()),
             Err(error) => {
                 tracing::warn!(error, "no image reference");

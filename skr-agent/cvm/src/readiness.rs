@@ -11,10 +11,21 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// As long as a machine may live.
 const ALWAYS: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// The latches of `/ready`, each taken when it opens.
+/// The latches of `/ready`, each taken when it is settled.
 pub(crate) struct Latches {
     tpm: Option<Latch>,
     endorsements: Option<Latch>,
+    /// The reason as it was last told.
+    reason: String,
+}
+
+/// What to do about what does not hold.
+enum Next {
+    Again {
+        /// A new report may cure it.
+        renew: bool,
+    },
+    Nothing,
 }
 
 impl Latches {
@@ -22,33 +33,35 @@ impl Latches {
         Self {
             tpm: Some(process.latch("tpm")),
             endorsements: Some(process.latch("endorsements")),
+            reason: String::new(),
         }
     }
+}
 
-    fn closed(&self) -> bool {
-        self.tpm.is_some() || self.endorsements.is_some()
+/// Opens the latches. What is missing may come without notice, certificates above all, so it is looked for again until all
+/// is there; only how the guest was launched never changes.
+pub(crate) async fn watch(agent: Arc<Agent>, mut latches: Latches) {
+    let mut pace = Pace::new(FIRST_PAUSE, LONGEST_PAUSE, ALWAYS);
+    let mut renew = false;
+    while let Next::Again { renew: next } = check(&agent, &mut latches, renew).await
+        && pace.pause().await
+    {
+        renew = next;
     }
 }
 
-/// Opens the latches; checks again only what may come right by itself, which gives no notice when it does.
-pub(crate) async fn watch(agent: Arc<Agent>, mut latches: Latches) {
-    let mut pace = Pace::new(FIRST_PAUSE, LONGEST_PAUSE, ALWAYS);
-    while latches.closed() && check(&agent, &mut latches).await && pace.pause().await {}
-}
-
-/// Whether there is hope for what does not hold.
-async fn check(agent: &Agent, latches: &mut Latches) -> bool {
-    let sound = match agent.own().await {
+async fn check(agent: &Agent, latches: &mut Latches, renew: bool) -> Next {
+    let sound = match agent.own(renew).await {
         Ok(sound) => sound,
-        Err(error) => return explain(&latches.tpm, &error),
+        Err(error) => return close(&mut latches.tpm, &mut latches.reason, &error),
     };
     open(&mut latches.tpm);
     match agent.certify(&sound).await {
         Ok(()) => {
             open(&mut latches.endorsements);
-            false
+            Next::Nothing
         }
-        Err(error) => explain(&latches.endorsements, &error),
+        Err(error) => close(&mut latches.endorsements, &mut latches.reason, &error),
     }
 }
 
@@ -58,11 +71,23 @@ fn open(latch: &mut Option<Latch>) {
     }
 }
 
-fn explain(latch: &Option<Latch>, error: &CvmError) -> bool {
+fn close(latch: &mut Option<Latch>, told: &mut String, error: &CvmError) -> Next {
     let reason = chain(error);
-    tracing::error!(code = error.code(), error = reason, "not ready");
-    if let Some(latch) = latch {
-        latch.explain(format!("{}: {reason}", error.code()));
+    if error.is_final() {
+        if let Some(latch) = latch.take() {
+            latch.fail(error.code(), &reason);
+        }
+        return Next::Nothing;
     }
-    error.retryable() || error.passes()
+    let reason = format!("{}: {reason}", error.code());
+    if let Some(latch) = latch
+        && reason != *told
+    {
+        tracing::error!(reason, "not ready");
+        latch.explain(reason.clone());
+        *told = reason;
+    }
+    Next::Again {
+        renew: error.passes(),
+    }
 }

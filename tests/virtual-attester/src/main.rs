@@ -32,6 +32,12 @@ impl Cli {
 }
 
 fn main() -> ExitCode {
+    // As the real one, which starts as root for its device.
+    if geteuid().is_root()
+        && let Err(error) = become_user(services::SKR_AGENT.uid)
+    {
+        return refuse(EXIT_FAILED, &error);
+    }
     let given = skr_agent::command_line(|cli: &mut Cli| (&mut cli.common, &mut cli.args));
     let checked = given.and_then(|cli| {
         cli.check().map_err(|error| {
@@ -44,12 +50,6 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    // As the real one, which starts as root for its device.
-    if geteuid().is_root()
-        && let Err(error) = become_user(services::SKR_AGENT.uid)
-    {
-        return refuse(EXIT_FAILED, &error);
-    }
     let attester = VirtualAttester::new(cli.args.security_context_dir.clone());
     run_process(
         services::SKR_AGENT,

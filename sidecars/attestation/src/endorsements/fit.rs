@@ -1,5 +1,7 @@
 use snp::{EndorsementChain, Product, Report};
 
+use crate::error::shown;
+
 /// Longer than any honest chain.
 pub(super) const CHAIN_CAP: usize = 64 << 10;
 
@@ -15,8 +17,8 @@ pub(super) enum Misfit {
 
 /// Checks kind of key, chip id and TCB, no signatures: those are the verifier's.
 pub(super) fn check(pem: &str, report: &Report) -> Result<(), Misfit> {
-    let chain =
-        EndorsementChain::from_pem(pem).map_err(|error| Misfit::Unreadable(error.to_string()))?;
+    let chain = EndorsementChain::from_pem(pem)
+        .map_err(|error| Misfit::Unreadable(shown(&error.to_string())))?;
     chain.fits(report).map_err(|error| {
         let leaf = chain.leaf();
         if leaf.kind() == report.signing_key() && is_of_chip(leaf.hwid(), report) {

@@ -100,17 +100,22 @@ fn look(path: &Path) -> Result<(), TpmFailure> {
 /// The report that binds what the job asks for. To have it made anew takes the paravisor some seconds.
 fn report(job: &Job) -> Result<Vec<u8>, TpmFailure> {
     let report = vtpm::get_report().map_err(|error| report_failed(Part::Report, error))?;
-    match &job.user_data {
-        None => Ok(report),
-        Some(asked) if !job.renew && binds(&report, asked) => Ok(report),
-        Some(asked) => vtpm::get_report_with_report_data(asked)
-            .map_err(|error| report_failed(Part::UserData, error)),
+    let bound = bound(&report);
+    let asked = match &job.user_data {
+        Some(asked) => asked.as_slice(),
+        // Whatever it binds, it goes on binding.
+        None => bound.as_ref().unwrap_or(&[0; 64]).as_slice(),
+    };
+    let binds = bound.is_some_and(|bound| bound == *asked);
+    if !job.renew && (binds || job.user_data.is_none()) {
+        return Ok(report);
     }
+    vtpm::get_report_with_report_data(asked).map_err(|error| report_failed(Part::UserData, error))
 }
 
-fn binds(report: &[u8], asked: &[u8]) -> bool {
+fn bound(report: &[u8]) -> Option<[u8; 64]> {
     let claims = HclReport::parse(report).and_then(|report| report.claims());
-    claims.is_ok_and(|claims| claims.user_data().is_some_and(|bound| bound == asked))
+    claims.ok()?.user_data().copied()
 }
 
 fn quote(job: &Job) -> Result<(Vec<u8>, Vec<u8>, PcrValues), TpmFailure> {

@@ -297,3 +297,13 @@ fn certificates_that_are_missing_or_for_other_firmware_are_refused() {
     let answer = machine.attest(&asked(7, NONCE));
     assert_eq!(answer.code(), "CR-SKR-0010", "{}", answer.message());
 }
+
+#[test]
+fn certificates_that_come_late_open_the_agent() {
+    let machine = Machine::new();
+    machine.metadata.forget_certificates();
+    let machine = machine.started();
+    machine.until_ready_says("CR-SKR-0043");
+    machine.metadata.vouch(mock!("vcek-milan.pem"));
+    machine.until_ready();
+}
