@@ -294,6 +294,23 @@ async fn a_start_event_without_commit_means_no_start() {
     assert!(ended.stderr.contains("CR-GOV-0009"), "{}", ended.stderr);
     assert_eq!(room.stored("output", "output.txt"), None);
     assert!(room.peers.events("").is_empty());
+    // The ledger may have it all the same, so it has what became of it.
+    let told = room.peers.events("launcher");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("was not started"), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn consent_that_ends_while_the_start_event_is_committed_means_no_start() {
+    let room = Room::new().await;
+    room.peers.withdraw_with("starting execution");
+    let ended = room.run(&["copy"], &[]).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("CR-GOV-0020"), "{}", ended.stderr);
+    assert_eq!(room.stored("output", "output.txt"), None);
+    assert_eq!(room.peers.events(""), [START.to_owned()]);
+    let told = room.peers.events("launcher");
+    assert!(told[0].contains("was not started"), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

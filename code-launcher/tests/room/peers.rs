@@ -26,6 +26,8 @@ struct State {
     disabled: BTreeSet<String>,
     silent: bool,
     refused_events: BTreeSet<String>,
+    /// Consent is withdrawn while an event with this text is committed.
+    withdrawing_events: BTreeSet<String>,
     broken_sinks: BTreeSet<String>,
     lying_shims: bool,
     failed_shims: BTreeSet<String>,
@@ -168,6 +170,12 @@ impl Peers {
                     let status = StatusCode::SERVICE_UNAVAILABLE;
                     return WireError::new(status, "CR-GOV-0009", "no commit").into_response();
                 }
+                told.with(|state| {
+                    let mut withdrawing = state.withdrawing_events.iter();
+                    if withdrawing.any(|part| message.contains(part)) {
+                        state.disabled.insert("execution".to_owned());
+                    }
+                });
                 told.note(format!("event {scope}: {message}"));
                 told.with(|state| state.events.push((scope, message)));
                 ([("x-ms-ccf-transaction-id", "2.9")], Json(json!({}))).into_response()
@@ -259,6 +267,10 @@ impl Peers {
 
     pub(crate) fn refuse_events_with(&self, part: &str) {
         self.with(|state| state.refused_events.insert(part.to_owned()));
+    }
+
+    pub(crate) fn withdraw_with(&self, part: &str) {
+        self.with(|state| state.withdrawing_events.insert(part.to_owned()));
     }
 
     pub(crate) fn let_events_hang(&self) {
