@@ -15,14 +15,15 @@
 mod common;
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use image_layers::source::{Blobs, ImageSource, OciImages};
+use image_layers::source::{Blobs, ImageSource, Input, OciImages, open_path};
 use image_layers::{Digest, ImageError};
 use serde_json::json;
 
 use crate::common::draft::{Draft, INDEX, draft, find, layers, wanted};
+use crate::common::{bytes, tar_of};
 
 #[test]
 fn a_wanted_digest_is_only_ever_the_images_own() {
@@ -103,4 +104,106 @@ fn indexes_count_as_images_do() {
     }
     let error = find(many.write().path(), &wanted("linux/amd64", None)).unwrap_err();
     assert!(matches!(error, ImageError::Document { .. }), "{error:?}");
+}
+
+fn written(content: &[u8]) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(content).unwrap();
+    file
+}
+
+/// Why a file is refused; `None`: it passes for a layer.
+fn refusal(content: &[u8]) -> Option<&'static str> {
+    match open_path(written(content).path()) {
+        Ok(Input::Layer(_)) => None,
+        Err(ImageError::Unrecognised { reason, .. }) => Some(reason),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn headers_that_would_fill_the_memory_are_not_read() {
+    for kind in ["L", "K", "x"] {
+        let tar = bytes(tar_of(&[
+            json!({ "name": "h", "type": kind, "size": 1_u64 << 30, "num": "base256", "fmt": "gnu" }),
+        ]));
+        let file = written(&tar[..512]);
+        // A hole, then a member: without the limit the header is read to its end, and the file passes for a layer.
+        file.as_file().set_len(512 + (1 << 30)).unwrap();
+        let mut end = file.reopen().unwrap();
+        std::io::Seek::seek(&mut end, std::io::SeekFrom::End(0)).unwrap();
+        end.write_all(&bytes(tar_of(&[json!({ "name": "f" })])))
+            .unwrap();
+        let error = open_path(file.path()).unwrap_err();
+        assert_eq!(error.code(), "CR-LAYER-0031");
+        assert!(error.to_string().contains("256 MiB"), "{kind}: {error}");
+    }
+}
+
+#[test]
+fn the_content_of_members_is_no_header() {
+    let tar = bytes(tar_of(&[
+        json!({ "name": "f", "size": 1_u64 << 30, "num": "base256" }),
+    ]));
+    let file = written(&tar[..512]);
+    file.as_file().set_len(512 + (1 << 30) + 1024).unwrap();
+    assert!(matches!(open_path(file.path()), Ok(Input::Layer(_))));
+}
+
+#[test]
+fn a_compressed_image_archive_is_no_layer() {
+    let images =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/cce/images");
+    let mut archives = 0;
+    for file in fs::read_dir(images).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let content = fs::read(&path).unwrap();
+        for packed in [
+            gzip(&content),
+            zstd::encode_all(content.as_slice(), 1).unwrap(),
+        ] {
+            let refused = refusal(&packed).is_some_and(|reason| reason.contains("decompress"));
+            let is_archive = name.starts_with("docker") || name.starts_with("oci");
+            assert_eq!(refused, is_archive, "{name}");
+            archives += usize::from(refused);
+        }
+    }
+    assert_eq!(archives, 14);
+}
+
+#[test]
+fn an_image_archive_that_cannot_be_read_is_no_layer() {
+    let file = |name: &str| json!({ "name": name, "data": { "text": "[]" } });
+    let many = json!({ "repeat": 100_001, "entry": { "name": "f{i}" } });
+    // The list may come last.
+    for entries in [
+        [many.clone(), file("manifest.json")].as_slice(),
+        &[file("manifest.json"), many.clone()],
+        &[file("index.json"), many.clone(), file("oci-layout")],
+    ] {
+        let reason = refusal(&bytes(tar_of(entries))).unwrap();
+        assert!(reason.contains("100000 members"), "{reason}");
+    }
+    assert_eq!(refusal(&bytes(tar_of(&[file("index.json"), many]))), None);
+
+    for marker in ["manifest.json", "index.json", "./oci-layout"] {
+        let good = bytes(tar_of(&[file(marker), file("a")]));
+        let mut checksum = good.clone();
+        checksum[1024] ^= 1;
+        for damaged in [&checksum, &good[..1024 + 512]] {
+            let reason = refusal(damaged).unwrap();
+            assert!(reason.contains("damaged"), "{marker}: {reason}");
+        }
+    }
+    // The list is a link out of the archive.
+    let link = json!({ "name": "manifest.json", "type": "2", "linkname": "/etc/passwd" });
+    let error = open_path(written(&bytes(tar_of(&[link]))).path()).unwrap_err();
+    assert!(matches!(error, ImageError::Missing { .. }), "{error:?}");
 }
