@@ -46,15 +46,14 @@ pub(crate) fn parse(xml: &[u8]) -> Result<Page, StoreError> {
             .map_err(|_| unreadable("malformed XML"))?
         {
             Event::Start(start) => {
-                let name = start.name().as_ref().to_owned();
-                match name.as_str() {
-                    "Blob" | "BlobPrefix" => item = Item::default(),
-                    "Name" => item.encoded = is_encoded(&start),
-                    _ => {}
-                }
-                path.push(name);
+                path.push(start.name().as_ref().to_owned());
                 if path.len() > DEEPEST {
                     return Err(unreadable("nested too deeply"));
+                }
+                match place(&path) {
+                    Place::Blob | Place::Prefix => item = Item::default(),
+                    Place::Member("Name") => item.encoded = is_encoded(&start),
+                    _ => {}
                 }
                 value.clear();
             }
@@ -62,20 +61,53 @@ pub(crate) fn parse(xml: &[u8]) -> Result<Page, StoreError> {
             Event::CData(text) => value.push_str(&text.xml10_content()),
             Event::GeneralRef(reference) => value.push_str(&resolve(&reference)?),
             Event::End(_) => {
-                take(&path, &value, &mut item)?;
-                match path.pop().as_deref() {
-                    Some("Blob") => page.blobs.push(blob(std::mem::take(&mut item))?),
-                    Some("BlobPrefix") => page.prefixes.push(item_name(&item)?),
-                    Some("NextMarker") if !value.is_empty() => page.next = Some(value.clone()),
-                    Some("EnumerationResults") => whole = true,
-                    _ => {}
+                match place(&path) {
+                    Place::Root => whole = true,
+                    Place::Marker if !value.is_empty() => page.next = Some(value.clone()),
+                    Place::Blob => page.blobs.push(blob(std::mem::take(&mut item))?),
+                    Place::Prefix => page.prefixes.push(item_name(&item)?),
+                    here => take(here, &value, &mut item)?,
                 }
+                path.pop();
                 value.clear();
             }
             Event::Eof if whole && path.is_empty() => return Ok(page),
             Event::Eof => return Err(unreadable("cut off")),
             _ => {}
         }
+    }
+}
+
+/// Where an element stands. Metadata may have any name, so that a name alone says nothing.
+#[derive(Clone, Copy)]
+enum Place<'p> {
+    /// The whole document.
+    Root,
+    /// Where the next page starts.
+    Marker,
+    Blob,
+    Prefix,
+    /// Directly in an item.
+    Member(&'p str),
+    Property(&'p str),
+    Metadata(&'p str),
+    Other,
+}
+
+fn place(path: &[String]) -> Place<'_> {
+    let names: Vec<&str> = path.iter().map(String::as_str).collect();
+    let Some((&"EnumerationResults", inner)) = names.split_first() else {
+        return Place::Other;
+    };
+    match *inner {
+        [] => Place::Root,
+        ["NextMarker"] => Place::Marker,
+        ["Blobs", "Blob"] => Place::Blob,
+        ["Blobs", "BlobPrefix"] => Place::Prefix,
+        ["Blobs", "Blob" | "BlobPrefix", name] => Place::Member(name),
+        ["Blobs", "Blob" | "BlobPrefix", "Properties", name] => Place::Property(name),
+        ["Blobs", "Blob", "Metadata", name] => Place::Metadata(name),
+        _ => Place::Other,
     }
 }
 
@@ -94,23 +126,20 @@ fn resolve(reference: &BytesRef<'_>) -> Result<String, StoreError> {
 }
 
 /// Takes the value of the element that ends.
-fn take(path: &[String], value: &str, item: &mut Item) -> Result<(), StoreError> {
-    let [.., parent, name] = path else {
-        return Ok(());
-    };
-    match (parent.as_str(), name.as_str()) {
-        ("Blob" | "BlobPrefix", "Name") => value.clone_into(&mut item.name),
-        ("Properties", "Etag") => value.clone_into(&mut item.etag),
-        ("Properties", "Content-Length") => {
+fn take(place: Place<'_>, value: &str, item: &mut Item) -> Result<(), StoreError> {
+    match place {
+        Place::Member("Name") => value.clone_into(&mut item.name),
+        Place::Property("Etag") => value.clone_into(&mut item.etag),
+        Place::Property("Content-Length") => {
             let length = value.parse().map_err(|_| unreadable("a length"))?;
             item.length = Some(length);
         }
-        ("Properties", "Last-Modified") => {
+        Place::Property("Last-Modified") => {
             let time = httpdate::parse_http_date(value).map_err(|_| unreadable("a time"))?;
             item.modified = Some(time);
         }
-        ("Properties", "ResourceType") if value == "directory" => item.directory = true,
-        ("Metadata", name) if name.eq_ignore_ascii_case("hdi_isfolder") => {
+        Place::Property("ResourceType") if value == "directory" => item.directory = true,
+        Place::Metadata(name) if name.eq_ignore_ascii_case("hdi_isfolder") => {
             item.directory = value.eq_ignore_ascii_case("true");
         }
         _ => {}
@@ -199,5 +228,23 @@ mod tests {
         let bomb = "<!DOCTYPE a [<!ENTITY x \"yy\">]><EnumerationResults>&x;</EnumerationResults>";
         assert!(parse(bomb.as_bytes()).is_err());
         assert!(parse("<a>".repeat(100).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn elements_elsewhere_than_where_the_service_has_them_are_not_taken() {
+        let page = "<EnumerationResults><Blobs><Blob><Name>a</Name><Properties><Etag>1</Etag>\
+            <Content-Length>1</Content-Length><Properties><Content-Length>7</Content-Length></Properties>\
+            </Properties><Metadata><Blob>1</Blob><BlobPrefix>2</BlobPrefix><Name Encoded=\"true\">%</Name>\
+            <NextMarker>evil</NextMarker><Properties>4</Properties><Etag>evil</Etag><Content-Length>9</Content-Length>\
+            <Blobs>5</Blobs><EnumerationResults>6</EnumerationResults></Metadata></Blob>\
+            <NextMarker>evil</NextMarker><Name>evil</Name></Blobs><Blob><Name>evil</Name></Blob>\
+            <BlobPrefix><Name>evil</Name></BlobPrefix><NextMarker/></EnumerationResults>";
+        let page = parse(page.as_bytes()).unwrap();
+        let [(name, blob)] = page.blobs.as_slice() else {
+            panic!("{:?}", page.blobs);
+        };
+        assert_eq!((name.as_str(), blob.length, &*blob.etag.0), ("a", 1, "1"));
+        assert!(page.prefixes.is_empty() && page.next.is_none());
+        assert!(parse(b"<Error><EnumerationResults/></Error>").is_err());
     }
 }

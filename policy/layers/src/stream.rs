@@ -120,6 +120,13 @@ pub(crate) fn read(
     })
 }
 
+/// The tar in a blob, compressed as its first bytes say.
+pub(crate) fn unpacked(source: impl Read) -> Result<impl Read, LayerError> {
+    let mut blob = Blob::new(source, None);
+    let compression = Compression::sniff(&blob.peek()?);
+    Decoder::new(blob, compression)
+}
+
 /// A blob that cannot be decoded may simply be the wrong one: its digest says more than the decoder.
 fn mismatch_first<R: Read>(
     blob: &mut Blob<R>,
@@ -247,19 +254,21 @@ impl<R: Read> Decoder<R> {
         })
     }
 
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::None(blob) => blob.read(buffer),
-            Self::Gzip(decoder) => decoder.read(buffer),
-            Self::Zstd(decoder) => decoder.read(buffer),
-        }
-    }
-
     fn blob(&mut self) -> &mut Blob<R> {
         match self {
             Self::None(blob) => blob,
             Self::Gzip(decoder) => decoder.get_mut().get_mut(),
             Self::Zstd(decoder) => decoder.get_mut().get_mut(),
+        }
+    }
+}
+
+impl<R: Read> Read for Decoder<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::None(blob) => blob.read(buffer),
+            Self::Gzip(decoder) => decoder.read(buffer),
+            Self::Zstd(decoder) => decoder.read(buffer),
         }
     }
 }

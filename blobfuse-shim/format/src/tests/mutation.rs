@@ -1,7 +1,7 @@
 //! Nothing that storage can do to a file of format v2 goes unnoticed, and each class of changes has its error.
 
 use super::{SMALL, dek, finish, other_dek, pattern, read, read_range};
-use crate::{Attributes, FOOTER, FormatError, HEADER, Params, View, Writer};
+use crate::{Attributes, FOOTER, Footer, FormatError, HEADER, Header, Params, View, Writer};
 
 /// Sealed bytes of a segment.
 const SEGMENT: usize = 4096 + 16;
@@ -246,4 +246,38 @@ fn an_empty_file_is_authenticated_too() {
         changed[at] ^= 1;
         assert!(read(&changed, None).is_err(), "byte {at}");
     }
+}
+
+#[test]
+fn no_length_of_a_blob_asks_for_more_than_the_longest_salt_table() {
+    const MOST: u64 = (64 << 20) + FOOTER as u64;
+    let small = Params::new(12, 12).unwrap();
+    for params in [small, Params::default()] {
+        for length in [1 << 50, 1 << 60, u64::MAX] {
+            let refused = View::tail_len(params, length);
+            assert_eq!(refused, Err(FormatError::TooLarge), "{length}");
+        }
+        assert!(View::tail_len(params, (1 << 50) - 1).unwrap() <= MOST);
+    }
+    let header = Header {
+        params: small,
+        name_bound: false,
+        file_id: [1; 16],
+    };
+    let needed = |clear_len| {
+        let footer = Footer {
+            header,
+            key_id: [0; 16],
+            clear_len,
+            generation: 1,
+            mtime_ns: 0,
+            mode: 0,
+            name_tag: [0; 16],
+            mac: [0; 32],
+        };
+        View::needed_tail(small.blob_len(clear_len).unwrap(), &footer.encode())
+    };
+    let most = small.extent() << 22;
+    assert_eq!(needed(most), Ok(MOST));
+    assert_eq!(needed(most + 1), Err(FormatError::TooLarge));
 }

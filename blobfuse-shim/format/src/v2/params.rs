@@ -8,9 +8,9 @@ pub const TAG: usize = 16;
 /// Bytes of a salt in the table.
 pub(super) const SALT: u64 = 16;
 /// Most extents of a file: a salt table of 64 MiB, 16 TiB of content with 4 MiB extents.
-const MOST_EXTENTS: u64 = 4 << 20;
+pub(super) const MOST_EXTENTS: u64 = 4 << 20;
 /// No honest blob is longer; below it no size computation can overflow.
-const LONGEST: u64 = 1 << 50;
+pub(super) const LONGEST: u64 = 1 << 50;
 
 /// Segment and extent size of a file, as powers of two.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -5,7 +5,7 @@ use cleanroom_crypto::{Dek, mac};
 
 use super::extent::{Opener, Slot};
 use super::keys::{FileKeys, key_id};
-use super::params::SALT;
+use super::params::{LONGEST, MOST_EXTENTS, SALT};
 use super::{Draft, FOOTER, Footer, HEADER, Params, TAG};
 use crate::reader::units;
 use crate::{FormatError, Plan, Reader};
@@ -20,19 +20,24 @@ pub struct View {
 }
 
 impl View {
-    /// How many bytes at the end of a blob to fetch before [`View::open`], as far as its length and the expected sizes tell.
+    /// How many bytes at the end of a blob to fetch before [`View::open`], as far as its length and the expected sizes tell:
+    /// never more than the longest salt table and a footer, 64 MiB.
     ///
     /// # Errors
-    /// [`FormatError::Length`] if no v2 file has this length.
+    /// [`FormatError::Length`] if no v2 file has this length; [`FormatError::TooLarge`] from 2^50 bytes on.
     pub fn tail_len(params: Params, blob_len: u64) -> Result<u64, FormatError> {
         if blob_len < (HEADER + FOOTER) as u64 {
             return Err(FormatError::Length { blob: blob_len });
         }
-        let extents = blob_len / (params.sealed_extent() + SALT) + 1;
+        if blob_len >= LONGEST {
+            return Err(FormatError::TooLarge);
+        }
+        let extents = (blob_len / (params.sealed_extent() + SALT) + 1).min(MOST_EXTENTS);
         Ok(blob_len.min(FOOTER as u64 + SALT * extents))
     }
 
-    /// How many bytes at the end of the blob the footer in `tail` asks for; `tail` may be shorter.
+    /// How many bytes at the end of the blob the footer in `tail` asks for, with the same most as [`View::tail_len`]; `tail`
+    /// may be shorter.
     ///
     /// # Errors
     /// As [`View::open`], for what the footer alone shows.

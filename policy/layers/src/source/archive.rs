@@ -1,9 +1,10 @@
 //! A tar archive as a read-only file system: members are found by name and read where they are.
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -14,7 +15,12 @@ use crate::error::shown;
 use crate::ext4::components;
 use crate::{Digest, ImageError};
 
+/// Entries of an image archive.
 const MOST_MEMBERS: usize = 100_000;
+/// Bytes of an archive's headers with long names and extended records, which the tar reader keeps in memory.
+const MOST_HEADERS: u64 = 256 << 20;
+/// Bytes of a member's name, or of what it links to: as in a layer, which has no hash either if a path is longer.
+const LONGEST_NAME: usize = 4096;
 /// Links from member to member.
 const MOST_LINKS: usize = 8;
 
@@ -38,7 +44,9 @@ enum Member {
 }
 
 impl Archive {
-    /// Lists an archive's members. `None`: the file is no archive that can be read to its end, perhaps a layer.
+    /// Lists an image archive's members. `None`: the file is none, perhaps a layer.
+    ///
+    /// An image archive must not pass for a layer: a hash of it would stand for nothing that runs.
     pub(super) fn index(path: &Path, file: &File) -> Result<Option<Self>, ImageError> {
         let unreadable = |source| ImageError::Read {
             path: path.to_owned(),
@@ -46,50 +54,92 @@ impl Archive {
         };
         let file = file.try_clone().map_err(unreadable)?;
         let length = file.metadata().map_err(unreadable)?.len();
-        let mut reader = &file;
-        io::Seek::rewind(&mut reader).map_err(unreadable)?;
-        let mut archive = tar::Archive::new(reader);
+        (&file).rewind().map_err(unreadable)?;
+        let spent = Cell::new(0);
+        let mut archive = tar::Archive::new(Metered {
+            file: &file,
+            spent: &spent,
+        });
         let mut members = BTreeMap::new();
+        let mut markers = BTreeSet::new();
+        let unrecognised = |reason| ImageError::Unrecognised {
+            path: path.to_owned(),
+            reason,
+        };
+        let damaged = |markers: &BTreeSet<&str>| {
+            if markers.is_empty() {
+                return Ok(None);
+            }
+            Err(unrecognised(
+                "it starts as an image archive, but is damaged",
+            ))
+        };
         let Ok(entries) = archive.entries_with_seek() else {
             return Ok(None);
         };
+        let mut count = 0_usize;
         for entry in entries {
-            let Ok(entry) = entry else { return Ok(None) };
-            let name = components(&entry.path_bytes()).join(&b'/');
-            let link = entry.link_name_bytes().unwrap_or_default();
+            let Ok(entry) = entry else {
+                if spent.get() > MOST_HEADERS {
+                    return Err(unrecognised("its headers take more than 256 MiB"));
+                }
+                return damaged(&markers);
+            };
+            count = count.saturating_add(1);
+            if count > MOST_MEMBERS {
+                // From here on nothing is kept.
+                spent.set(0);
+            }
+            let name = entry.path_bytes();
+            if name.len() > LONGEST_NAME {
+                continue;
+            }
+            let name = components(&name).join(&b'/');
             let kind = entry.header().entry_type();
+            markers.extend(marker(&name).filter(|_| !kind.is_dir()));
+            let link = entry.link_name_bytes().unwrap_or_default();
+            if link.len() > LONGEST_NAME {
+                continue;
+            }
+            if count > MOST_MEMBERS {
+                // Only the markers still count.
+                members.clear();
+                continue;
+            }
             let member = if kind.is_file() {
                 let (offset, size) = (entry.raw_file_position(), entry.size());
                 if offset.checked_add(size).is_none_or(|end| end > length) {
-                    return Ok(None);
+                    return damaged(&markers);
                 }
                 Member::File { offset, size }
             } else if kind.is_symlink() {
-                let mut base = components(&name).into_iter();
-                base.next_back();
-                let mut target = base.collect::<Vec<_>>().join(&b'/');
-                target.push(b'/');
-                target.extend_from_slice(&link);
-                if link.starts_with(b"/") || leaves(&target) {
-                    continue;
+                match target(&name, &link) {
+                    Some(target) => Member::Link(target),
+                    None => continue,
                 }
-                Member::Link(components(&target).join(&b'/'))
             } else if kind.is_hard_link() {
                 Member::Link(components(&link).join(&b'/'))
             } else {
                 continue;
             };
             match members.entry(name) {
-                Entry::Vacant(place) => place.insert(member),
+                Entry::Vacant(place) => {
+                    place.insert(member);
+                }
                 // An error only for those who want to read it.
                 Entry::Occupied(mut place) => {
                     place.insert(Member::Twice);
-                    continue;
                 }
-            };
-            if members.len() > MOST_MEMBERS {
-                return Ok(None);
             }
+        }
+        let oci = markers.contains("index.json") && markers.contains("oci-layout");
+        if !oci && !markers.contains("manifest.json") {
+            return Ok(None);
+        }
+        if count > MOST_MEMBERS {
+            return Err(unrecognised(
+                "it is an image archive with more than 100000 members",
+            ));
         }
         Ok(Some(Self { file, members }))
     }
@@ -141,11 +191,28 @@ impl Blobs for Archive {
     }
 }
 
+/// What image archives have at their root, and few layers.
+fn marker(name: &[u8]) -> Option<&'static str> {
+    let markers = ["manifest.json", "index.json", "oci-layout"];
+    markers.into_iter().find(|marker| marker.as_bytes() == name)
+}
+
 fn refused(member: &[u8], reason: &'static str) -> ImageError {
     ImageError::Archive {
         entry: shown(member),
         reason,
     }
+}
+
+/// Where a symbolic link leads, from the archive's root; `None`: out of the archive.
+fn target(name: &[u8], link: &[u8]) -> Option<Vec<u8>> {
+    let mut base = components(name).into_iter();
+    base.next_back();
+    let mut target = base.collect::<Vec<_>>().join(&b'/');
+    target.push(b'/');
+    target.extend_from_slice(link);
+    let inside = !link.starts_with(b"/") && !leaves(&target);
+    inside.then(|| components(&target).join(&b'/'))
 }
 
 /// Whether a path leads above where it starts.
@@ -162,6 +229,29 @@ fn leaves(path: &[u8]) -> bool {
         }
         false
     })
+}
+
+/// A file that is read up to a limit; what is skipped does not count.
+struct Metered<'f> {
+    file: &'f File,
+    spent: &'f Cell<u64>,
+}
+
+impl Read for Metered<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.spent.get() > MOST_HEADERS {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let read = self.file.read(buffer)?;
+        self.spent.set(self.spent.get().saturating_add(read as u64));
+        Ok(read)
+    }
+}
+
+impl Seek for Metered<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
 }
 
 /// A part of a file that several threads may read.

@@ -5,7 +5,7 @@ use std::io::Read;
 use serde::Deserialize;
 
 use super::archive::Archive;
-use super::document::{Config, MOST_BYTES, malformed, same_name};
+use super::document::{Config, MOST_BYTES, is_wanted, malformed};
 use super::oci::read_document;
 use super::{Image, ImageSource, Layer, Wanted};
 use crate::{Digest, ImageError};
@@ -36,8 +36,7 @@ impl Listed {
     }
 
     fn is(&self, wanted: &str) -> bool {
-        let digest = digest_in(&self.config).is_some_and(|digest| digest.to_string() == wanted);
-        digest || self.names().any(|name| same_name(name, wanted))
+        is_wanted(wanted, digest_in(&self.config), self.names())
     }
 }
 

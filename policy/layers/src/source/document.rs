@@ -223,8 +223,20 @@ pub(super) fn malformed(what: &str, reason: impl ToString) -> ImageError {
     }
 }
 
-/// Whether a name that an archive lists is the wanted one; `x:y` is short for `docker.io/library/x:y`.
-pub(super) fn same_name(listed: &str, wanted: &str) -> bool {
+/// Whether an image is the wanted one. A digest is only ever compared with the image's own: an archive may list any name.
+pub(super) fn is_wanted<'n>(
+    wanted: &str,
+    digest: Option<Digest>,
+    mut names: impl Iterator<Item = &'n str>,
+) -> bool {
+    match wanted.parse::<Digest>() {
+        Ok(wanted) => digest == Some(wanted),
+        Err(_) => names.any(|listed| same_name(listed, wanted)),
+    }
+}
+
+/// `x:y` is short for `docker.io/library/x:y`.
+fn same_name(listed: &str, wanted: &str) -> bool {
     let short = |name: &str| {
         let name = name.strip_prefix("docker.io/").unwrap_or(name);
         name.strip_prefix("library/").unwrap_or(name).to_owned()

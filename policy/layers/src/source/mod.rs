@@ -8,6 +8,7 @@ mod docker;
 mod document;
 mod layout;
 mod oci;
+mod packed;
 mod platform;
 
 use std::fmt;
@@ -89,7 +90,8 @@ pub enum Input {
 }
 
 /// Opens a layer's tar, a Docker archive, an OCI image layout or an archive of one, by what is in it. A tar with a file
-/// `manifest.json` at its root, or both `index.json` and `oci-layout`, is taken for an archive of images.
+/// `manifest.json` at its root, or both `index.json` and `oci-layout`, is taken for an archive of images. A hash of such an
+/// archive as if it were a layer would stand for nothing that runs, so that one that is compressed or damaged is refused.
 ///
 /// # Errors
 ///
@@ -116,15 +118,19 @@ pub fn open_path(path: &Path) -> Result<Input, ImageError> {
         .take(4)
         .read_to_end(&mut magic)
         .map_err(unreadable)?;
-    if Compression::sniff(&magic) == Compression::None
-        && let Some(archive) = Archive::index(path, &file)?
-    {
+    if Compression::sniff(&magic) != Compression::None {
+        let packed = File::open(path).map_err(unreadable)?;
+        if packed::is_image_archive(packed) {
+            return Err(ImageError::Unrecognised {
+                path: path.to_owned(),
+                reason: "it is a compressed image archive; decompress it first",
+            });
+        }
+    } else if let Some(archive) = Archive::index(path, &file)? {
         if archive.has("index.json") && archive.has("oci-layout") {
             return Ok(Input::Images(Box::new(OciImages(archive))));
         }
-        if archive.has("manifest.json") {
-            return Ok(Input::Images(Box::new(DockerArchive::new(archive)?)));
-        }
+        return Ok(Input::Images(Box::new(DockerArchive::new(archive)?)));
     }
     Ok(Input::Layer(File::open(path).map_err(unreadable)?))
 }

@@ -1,17 +1,18 @@
 //! The OCI image format: an index leads to a manifest, which leads to a configuration and layers.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::Read;
 
 use super::document::{
-    Config, Descriptor, Document, MOST_BYTES, Manifest, compression, malformed, same_name,
+    Config, Descriptor, Document, MOST_BYTES, Manifest, compression, is_wanted, malformed,
 };
 use super::{Image, ImageSource, Layer, Platform, Wanted};
 use crate::{Digest, ImageError};
 
 /// Indexes within indexes.
 const MOST_DEPTH: usize = 3;
-/// Images that an index may list.
+/// Images, and indexes of them, that an index may list.
 const MOST_IMAGES: usize = 1000;
 
 /// Content by digest, and the document where reading begins.
@@ -35,10 +36,14 @@ pub trait Blobs: fmt::Debug + Sync {
 #[derive(Debug)]
 pub struct OciImages<B>(pub B);
 
-/// An image that an index lists.
-struct Candidate {
-    descriptor: Descriptor,
-    digest: Digest,
+/// What an index and those in it list.
+#[derive(Default)]
+struct Found {
+    candidates: Vec<Descriptor>,
+    /// Indexes and manifests. Whatever is listed again is not read again.
+    seen: BTreeSet<(bool, Digest)>,
+    /// A media type that is neither.
+    unknown: Option<String>,
 }
 
 impl<B: Blobs> ImageSource for OciImages<B> {
@@ -46,20 +51,28 @@ impl<B: Blobs> ImageSource for OciImages<B> {
         let top = self.0.top()?;
         let entries = match Document::parse(&top, None)? {
             Document::Manifest(manifest) => {
+                let digest = Digest::of(&top);
+                if let Some(name) = &wanted.name
+                    && !is_wanted(name, Some(digest), std::iter::empty())
+                {
+                    return Err(ImageError::NoSuchImage {
+                        wanted: name.clone(),
+                        present: vec![digest.to_string()],
+                    });
+                }
                 return self.of_manifest(&top, &manifest, &wanted.platform, None);
             }
             Document::Index(entries) => named(entries, wanted)?,
         };
-        let mut candidates = Vec::new();
-        let mut unknown = None;
-        self.collect(entries, 0, &mut candidates, &mut unknown)?;
-        if let (true, Some(media_type)) = (candidates.is_empty(), unknown) {
+        let mut found = Found::default();
+        self.collect(entries, 0, &mut found)?;
+        if let (true, Some(media_type)) = (found.candidates.is_empty(), found.unknown) {
             return Err(ImageError::MediaType {
                 what: "what the index lists".into(),
                 media_type,
             });
         }
-        self.choose(candidates, &wanted.platform)
+        self.choose(found.candidates, &wanted.platform)
     }
 
     fn open(&self, layer: &Layer) -> Result<Box<dyn Read + Send + '_>, ImageError> {
@@ -76,71 +89,71 @@ impl<B: Blobs> OciImages<B> {
         &self,
         entries: Vec<Descriptor>,
         depth: usize,
-        candidates: &mut Vec<Candidate>,
-        unknown: &mut Option<String>,
+        found: &mut Found,
     ) -> Result<(), ImageError> {
         for descriptor in entries {
             if descriptor.is_attestation() {
                 continue;
             }
             let digest = descriptor.digest()?;
-            if descriptor.is_manifest() {
-                if !candidates.iter().any(|known| known.digest == digest) {
-                    candidates.push(Candidate { descriptor, digest });
-                }
-            } else if descriptor.is_index() {
-                if depth >= MOST_DEPTH {
-                    return Err(malformed("an index", "indexes are nested too deeply"));
-                }
-                let bytes = self.document("an index", &descriptor)?;
-                if let Document::Index(entries) =
-                    Document::parse(&bytes, Some(&descriptor.media_type))?
-                {
-                    self.collect(entries, depth + 1, candidates, unknown)?;
-                }
-            } else {
-                unknown.get_or_insert(descriptor.media_type);
+            let is_index = descriptor.is_index();
+            if !is_index && !descriptor.is_manifest() {
+                found.unknown.get_or_insert(descriptor.media_type);
+                continue;
             }
-            if candidates.len() > MOST_IMAGES {
-                return Err(malformed("an index", "it lists more than 1000 images"));
+            if !found.seen.insert((is_index, digest)) {
+                continue;
+            }
+            if found.seen.len() > MOST_IMAGES {
+                return Err(malformed(
+                    "an index",
+                    "it lists more than 1000 images and indexes",
+                ));
+            }
+            if !is_index {
+                found.candidates.push(descriptor);
+                continue;
+            }
+            if depth >= MOST_DEPTH {
+                return Err(malformed("an index", "indexes are nested too deeply"));
+            }
+            let bytes = self.document("an index", &descriptor)?;
+            if let Document::Index(entries) = Document::parse(&bytes, Some(&descriptor.media_type))?
+            {
+                self.collect(entries, depth + 1, found)?;
             }
         }
         Ok(())
     }
 
     /// The one candidate for a platform. Those of other platforms need not be there.
-    fn choose(&self, candidates: Vec<Candidate>, wanted: &Platform) -> Result<Image, ImageError> {
+    fn choose(&self, candidates: Vec<Descriptor>, wanted: &Platform) -> Result<Image, ImageError> {
         let mut present = Vec::new();
         let mut fitting = Vec::new();
+        // One is kept: a thousand would take a thousand configurations.
+        let mut chosen = None;
         for candidate in candidates {
-            let image = match &candidate.descriptor.platform {
+            let image = match &candidate.platform {
                 Some(platform) if !platform.serves(wanted) => {
                     present.push(platform.to_string());
                     continue;
                 }
-                listed => self.of_descriptor(&candidate.descriptor, wanted, listed.as_ref()),
+                listed => self.of_descriptor(&candidate, wanted, listed.as_ref()),
             };
             match image {
-                Ok(image) => fitting.push((candidate, image)),
+                Ok(image) => {
+                    let name = candidate.names().next().unwrap_or(&candidate.digest);
+                    fitting.push(format!("{name} ({})", image.platform));
+                    chosen = Some(image);
+                }
                 Err(ImageError::NoPlatform { present: own, .. }) => present.extend(own),
                 Err(error) => return Err(error),
             }
         }
         if fitting.len() > 1 {
-            let name = |(candidate, image): &(Candidate, Image)| {
-                let name = candidate.descriptor.names().next();
-                format!(
-                    "{} ({})",
-                    name.unwrap_or(&candidate.descriptor.digest),
-                    image.platform
-                )
-            };
-            return Err(ImageError::Ambiguous {
-                present: fitting.iter().map(name).collect(),
-            });
+            return Err(ImageError::Ambiguous { present: fitting });
         }
-        let fitting = fitting.pop().map(|(_, image)| image);
-        fitting.ok_or_else(|| ImageError::NoPlatform {
+        chosen.ok_or_else(|| ImageError::NoPlatform {
             wanted: wanted.to_string(),
             present,
         })
@@ -262,9 +275,7 @@ fn named(entries: Vec<Descriptor>, wanted: &Wanted) -> Result<Vec<Descriptor>, I
     let Some(name) = &wanted.name else {
         return Ok(entries);
     };
-    let fits = |entry: &&Descriptor| {
-        entry.digest == *name || entry.names().any(|listed| same_name(listed, name))
-    };
+    let fits = |entry: &&Descriptor| is_wanted(name, entry.digest().ok(), entry.names());
     let fitting: Vec<Descriptor> = entries.iter().filter(fits).cloned().collect();
     if fitting.is_empty() {
         let names = |entry: &Descriptor| match entry.names().next() {

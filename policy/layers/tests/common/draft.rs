@@ -49,6 +49,7 @@ pub(crate) fn hash_with(
 }
 
 /// An image under construction: parts are changed before it is written.
+#[derive(Debug)]
 pub(crate) struct Draft {
     pub(crate) blobs: BTreeMap<String, Vec<u8>>,
     pub(crate) index: Vec<Value>,
