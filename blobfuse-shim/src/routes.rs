@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::Json;
 use axum::routing::post;
-use blob_fs::{FileSystem, Sealed};
+use blob_fs::{FileSystem, FsError, Sealed};
 use serde::{Deserialize, Serialize};
 use sidecar_http::services::CODE_LAUNCHER;
 use sidecar_http::{Callers, Routes, WireError};
@@ -53,6 +53,8 @@ fn challenge_mount(ready: &Ready, challenge: &Challenge) -> Result<Json<Empty>, 
 }
 
 async fn seal(ready: &Ready) -> Result<Json<Sealed>, WireError> {
-    let fs = ready.get().ok_or(ShimError::NotReady)?;
-    Ok(Json(fs.seal().await?))
+    let fs = ready.get().ok_or(ShimError::NotReady)?.clone();
+    // A caller that goes away does not cut it.
+    let sealing = tokio::spawn(async move { fs.seal().await });
+    Ok(Json(sealing.await.unwrap_or(Err(FsError::Handle))?))
 }

@@ -14,7 +14,7 @@ use crate::cache::ContentId;
 use crate::codec::{Codec, Frame, Mark};
 use crate::draft::{Draft, Extent, Staging, Uploaded};
 use crate::file::{File, State};
-use crate::inner::Inner;
+use crate::inner::{Inner, lock};
 use crate::read::{INLINE, blocking};
 use crate::version::{Contents, Version};
 
@@ -28,9 +28,7 @@ impl Inner {
         file: &File,
         state: &mut State,
     ) -> Result<(), FsError> {
-        if let Some(error) = &state.error {
-            return Err(error.clone());
-        }
+        self.check_commit(file, state)?;
         if file.is_unlinked() {
             // Nobody can ever see it.
             return Ok(());
@@ -44,9 +42,7 @@ impl Inner {
         file: &File,
         state: &mut State,
     ) -> Result<(), FsError> {
-        if let Some(error) = &state.error {
-            return Err(error.clone());
-        }
+        self.check_commit(file, state)?;
         if file.is_severed() {
             return self.fail(file, state, FsError::Stale);
         }
@@ -55,13 +51,30 @@ impl Inner {
         Ok(())
     }
 
+    /// Refuses after a failure. A draft that is still there is of a commit that was cut off: it is lost.
+    fn check_commit(&self, file: &File, state: &mut State) -> Result<(), FsError> {
+        match state.error.clone() {
+            None => Ok(()),
+            Some(error) if state.draft.is_some() => self.fail(file, state, error),
+            Some(error) => Err(error),
+        }
+    }
+
     async fn publish(self: &Arc<Self>, file: &File, state: &mut State) -> Result<(), FsError> {
         let Some(draft) = state.draft.as_mut().filter(|draft| draft.dirty) else {
             return Ok(());
         };
         let path = file.path();
-        match self.try_publish(file, &path, draft).await {
+        let is_new = draft.base.is_none();
+        // A commit that is cut off leaves a draft that no other commit may use: part of it is placed or sent.
+        state.error = Some(FsError::Lost(1));
+        let outcome = self.try_publish(file, &path, draft).await;
+        state.error = None;
+        match outcome {
             Ok(version) => {
+                if is_new && !file.is_unlinked() {
+                    self.regained(&path);
+                }
                 self.replaced(&path, state.stored.as_deref(), &version);
                 if !file.is_unlinked() {
                     self.directories.committed(&path, &version.info);
@@ -88,7 +101,9 @@ impl Inner {
         state.error = Some(error.clone());
         state.draft = None;
         if !file.is_unlinked() {
-            self.lost(&file.path());
+            let path = file.path();
+            self.lost(&path);
+            lock(&self.nodes).distrust(&path);
         }
         Err(error)
     }
@@ -106,6 +121,8 @@ impl Inner {
         let changed: Vec<u64> = draft.extents.keys().copied().collect();
         for index in changed {
             self.stage(file, draft, index).await?;
+            // The first failure ends it.
+            self.settle(draft)?;
         }
         let mut blocks = self.all_blocks(path, draft).await?;
         let contents = contents(draft, self.cache.contents(1));
@@ -352,6 +369,7 @@ impl Inner {
                     }
                 };
                 pieces.push(Piece::Known(id, size));
+                self.settle(draft)?;
             }
         }
         while let Some(done) = draft.staging.uploads.join_next().await {

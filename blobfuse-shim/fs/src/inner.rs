@@ -290,9 +290,23 @@ impl Inner {
         lock(&self.lost).len()
     }
 
-    /// A version is durable: whatever was lost before is replaced by it.
-    pub(crate) fn written(&self, path: &str, etag: Etag, entry: Option<Entry>) {
+    /// What was lost at a path is made up for by content that is new as a whole.
+    pub(crate) fn regained(&self, path: &str) {
         lock(&self.lost).remove(path);
+    }
+
+    /// A file has another name; what it lost goes with it, what the replaced one lost does not matter any more.
+    pub(crate) fn moved_loss(&self, old: &str, new: &str) {
+        let mut lost = lock(&self.lost);
+        if lost.remove(old) {
+            lost.insert(new.to_owned());
+        } else {
+            lost.remove(new);
+        }
+    }
+
+    /// A version is durable.
+    pub(crate) fn written(&self, path: &str, etag: Etag, entry: Option<Entry>) {
         let mut written = lock(&self.written);
         match entry {
             Some(entry) => written.insert(path.to_owned(), (etag, entry)),
@@ -318,9 +332,21 @@ impl Inner {
         lock(&self.written).remove(path);
     }
 
-    /// Everything that is known of paths with a prefix is void.
-    pub(crate) fn forget_below(&self, prefix: &str) {
-        lock(&self.lost).retain(|path| !path.starts_with(prefix));
-        lock(&self.written).retain(|path, _| !path.starts_with(prefix));
+    /// A directory has another name: what is known of the versions below it is void, what they lost is not.
+    pub(crate) fn moved_below(&self, old: &str, new: &str) {
+        let mut lost = lock(&self.lost);
+        let inside: Vec<String> = lost
+            .iter()
+            .filter(|path| path.starts_with(old))
+            .cloned()
+            .collect();
+        for path in inside {
+            lost.remove(&path);
+            if let Some(rest) = path.strip_prefix(old) {
+                lost.insert(format!("{new}{rest}"));
+            }
+        }
+        drop(lost);
+        lock(&self.written).retain(|path, _| !path.starts_with(old));
     }
 }

@@ -123,6 +123,7 @@ impl Inner {
                 }
             }
         };
+        self.moved_loss(old, new);
         self.forget_path(old);
         if let Some(entry) = &mut known {
             new.clone_into(&mut entry.path);
@@ -190,6 +191,10 @@ impl Inner {
             let id = self.copy_range(old, version, at..end, new, &mut staging);
             blocks.push((id.await?, end - at));
             at = end;
+            // The first failure ends it.
+            while let Some(done) = staging.uploads.try_join_next() {
+                done.unwrap_or(Err(FsError::Handle))?;
+            }
         }
         while let Some(done) = staging.uploads.join_next().await {
             done.unwrap_or(Err(FsError::Handle))?;
@@ -230,7 +235,7 @@ impl Inner {
         if self.bounded(renamed).await?.is_none() {
             return Err(FsError::CrossDevice("a directory"));
         }
-        self.forget_below(&below);
+        self.moved_below(&below, &names::prefix(new));
         self.directories.forget();
         lock(&self.nodes).rename_tree(old, new);
         Ok(())

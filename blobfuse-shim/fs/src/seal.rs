@@ -46,8 +46,9 @@ impl FileSystem {
         }
         inner.refuse_changes();
         self.commit_all().await?;
-        inner.purge("").await?;
         inner.refuse_commits().await;
+        // Behind the gate no further file can be unlinked.
+        inner.purge("").await?;
         let lost = inner.lost_files();
         if lost > 0 {
             return Err(FsError::Lost(lost));
