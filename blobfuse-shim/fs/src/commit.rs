@@ -65,16 +65,14 @@ impl Inner {
             return Ok(());
         };
         let path = file.path();
-        let is_new = draft.base.is_none();
+        let base = draft.base.as_ref().map(|base| base.info.etag.clone());
         // A commit that is cut off leaves a draft that no other commit may use: part of it is placed or sent.
         state.error = Some(FsError::Lost(1));
         let outcome = self.try_publish(file, &path, draft).await;
         state.error = None;
         match outcome {
             Ok(version) => {
-                if is_new && !file.is_unlinked() {
-                    self.regained(&path);
-                }
+                self.committed(file, base.as_ref(), &path, &version);
                 self.replaced(&path, state.stored.as_deref(), &version);
                 if !file.is_unlinked() {
                     self.directories.committed(&path, &version.info);
@@ -151,7 +149,7 @@ impl Inner {
             blocks,
             entry,
         };
-        Ok(self.done(path, draft, made))
+        Ok(done(draft, made))
     }
 
     /// One request for a file of one extent.
@@ -197,32 +195,7 @@ impl Inner {
             blocks: Vec::new(),
             entry,
         };
-        Ok(self.done(path, draft, made))
-    }
-
-    fn done(&self, path: &str, draft: &mut Draft, made: Made) -> Arc<Version> {
-        let version = Arc::new(Version {
-            info: BlobInfo {
-                etag: made.etag.clone(),
-                length: made.size,
-                modified: SystemTime::now(),
-                directory: false,
-            },
-            len: draft.len,
-            frame: made.frame,
-            contents: made.contents,
-            blocks: Some(made.blocks),
-            attributes: draft.attributes(),
-            entry: made.entry.clone(),
-        });
-        draft.extents.clear();
-        draft.kept = draft.extents();
-        draft.condition = Condition::Match(made.etag.clone());
-        draft.base = Some(Arc::clone(&version));
-        draft.dirty = false;
-        draft.time = None;
-        self.written(path, made.etag, made.entry);
-        version
+        Ok(done(draft, made))
     }
 
     async fn at_commit<T>(
@@ -449,6 +422,30 @@ struct Made {
     contents: Contents,
     blocks: Vec<(BlockId, u64)>,
     entry: Option<Entry>,
+}
+
+fn done(draft: &mut Draft, made: Made) -> Arc<Version> {
+    let version = Arc::new(Version {
+        info: BlobInfo {
+            etag: made.etag.clone(),
+            length: made.size,
+            modified: SystemTime::now(),
+            directory: false,
+        },
+        len: draft.len,
+        frame: made.frame,
+        contents: made.contents,
+        blocks: Some(made.blocks),
+        attributes: draft.attributes(),
+        entry: made.entry,
+    });
+    draft.extents.clear();
+    draft.kept = draft.extents();
+    draft.condition = Condition::Match(made.etag.clone());
+    draft.base = Some(Arc::clone(&version));
+    draft.dirty = false;
+    draft.time = None;
+    version
 }
 
 /// Seals a first extent: here if it is short, else on a thread for such work.
