@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::Json;
 use axum::routing::post;
-use blob_fs::{FileSystem, Sealed};
+use blob_fs::{FileSystem, FsError, Sealed};
 use serde::{Deserialize, Serialize};
 use sidecar_http::services::CODE_LAUNCHER;
 use sidecar_http::{Callers, Routes, WireError};
@@ -53,6 +53,40 @@ fn challenge_mount(ready: &Ready, challenge: &Challenge) -> Result<Json<Empty>, 
 }
 
 async fn seal(ready: &Ready) -> Result<Json<Sealed>, WireError> {
-    let fs = ready.get().ok_or(ShimError::NotReady)?;
-    Ok(Json(fs.seal().await?))
+    let fs = ready.get().ok_or(ShimError::NotReady)?.clone();
+    // A caller that goes away does not cut it.
+    let sealing = tokio::spawn(async move { fs.seal().await });
+    Ok(Json(sealing.await.unwrap_or(Err(FsError::Handle))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use blob_fs::{Mode, Options, ROOT};
+    use blob_store::testing::{Failure, Faulty, MemoryStore, Operation};
+    use cleanroom_crypto::Dek;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_goes_away_does_not_cut_the_seal() {
+        let faulty = Faulty::new(MemoryStore::default());
+        let options = Options {
+            read_only: false,
+            ..Options::default()
+        };
+        let dek = Arc::new(Dek::from_slice(&[7; 32]).unwrap());
+        let fs = FileSystem::new(Arc::new(faulty.clone()), dek, Mode::Cpk, options);
+        let (_, opened) = fs.create(ROOT, "a").await.unwrap();
+        fs.write(opened.handle, 0, b"content").await.unwrap();
+        let ready = Ready::default();
+        ready.set(fs).unwrap();
+        faulty.fail(Operation::Put, Failure::Slow(Duration::from_secs(2)));
+        let caller = timeout(Duration::from_secs(1), seal(&ready)).await;
+        assert!(caller.is_err(), "gone before the commit");
+        let Json(sealed) = seal(&ready).await.unwrap();
+        assert_eq!((sealed.files, sealed.bytes), (1, 7));
+    }
 }

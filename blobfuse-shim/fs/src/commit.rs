@@ -14,7 +14,7 @@ use crate::cache::ContentId;
 use crate::codec::{Codec, Frame, Mark};
 use crate::draft::{Draft, Extent, Staging, Uploaded};
 use crate::file::{File, State};
-use crate::inner::Inner;
+use crate::inner::{Inner, lock};
 use crate::read::{INLINE, blocking};
 use crate::version::{Contents, Version};
 
@@ -28,9 +28,7 @@ impl Inner {
         file: &File,
         state: &mut State,
     ) -> Result<(), FsError> {
-        if let Some(error) = &state.error {
-            return Err(error.clone());
-        }
+        self.check_commit(file, state)?;
         if file.is_unlinked() {
             // Nobody can ever see it.
             return Ok(());
@@ -44,9 +42,7 @@ impl Inner {
         file: &File,
         state: &mut State,
     ) -> Result<(), FsError> {
-        if let Some(error) = &state.error {
-            return Err(error.clone());
-        }
+        self.check_commit(file, state)?;
         if file.is_severed() {
             return self.fail(file, state, FsError::Stale);
         }
@@ -55,13 +51,28 @@ impl Inner {
         Ok(())
     }
 
+    /// Refuses after a failure. A draft that is still there is of a commit that was cut off: it is lost.
+    fn check_commit(&self, file: &File, state: &mut State) -> Result<(), FsError> {
+        match state.error.clone() {
+            None => Ok(()),
+            Some(error) if state.draft.is_some() => self.fail(file, state, error),
+            Some(error) => Err(error),
+        }
+    }
+
     async fn publish(self: &Arc<Self>, file: &File, state: &mut State) -> Result<(), FsError> {
         let Some(draft) = state.draft.as_mut().filter(|draft| draft.dirty) else {
             return Ok(());
         };
         let path = file.path();
-        match self.try_publish(file, &path, draft).await {
+        let base = draft.base.as_ref().map(|base| base.info.etag.clone());
+        // A commit that is cut off leaves a draft that no other commit may use: part of it is placed or sent.
+        state.error = Some(FsError::Lost(1));
+        let outcome = self.try_publish(file, &path, draft).await;
+        state.error = None;
+        match outcome {
             Ok(version) => {
+                self.committed(file, base.as_ref(), &path, &version);
                 self.replaced(&path, state.stored.as_deref(), &version);
                 if !file.is_unlinked() {
                     self.directories.committed(&path, &version.info);
@@ -88,7 +99,9 @@ impl Inner {
         state.error = Some(error.clone());
         state.draft = None;
         if !file.is_unlinked() {
-            self.lost(&file.path());
+            let path = file.path();
+            self.lost(&path);
+            lock(&self.nodes).distrust(&path);
         }
         Err(error)
     }
@@ -106,6 +119,8 @@ impl Inner {
         let changed: Vec<u64> = draft.extents.keys().copied().collect();
         for index in changed {
             self.stage(file, draft, index).await?;
+            // The first failure ends it.
+            self.settle(draft)?;
         }
         let mut blocks = self.all_blocks(path, draft).await?;
         let contents = contents(draft, self.cache.contents(1));
@@ -134,7 +149,7 @@ impl Inner {
             blocks,
             entry,
         };
-        Ok(self.done(path, draft, made))
+        Ok(done(draft, made))
     }
 
     /// One request for a file of one extent.
@@ -180,32 +195,7 @@ impl Inner {
             blocks: Vec::new(),
             entry,
         };
-        Ok(self.done(path, draft, made))
-    }
-
-    fn done(&self, path: &str, draft: &mut Draft, made: Made) -> Arc<Version> {
-        let version = Arc::new(Version {
-            info: BlobInfo {
-                etag: made.etag.clone(),
-                length: made.size,
-                modified: SystemTime::now(),
-                directory: false,
-            },
-            len: draft.len,
-            frame: made.frame,
-            contents: made.contents,
-            blocks: Some(made.blocks),
-            attributes: draft.attributes(),
-            entry: made.entry.clone(),
-        });
-        draft.extents.clear();
-        draft.kept = draft.extents();
-        draft.condition = Condition::Match(made.etag.clone());
-        draft.base = Some(Arc::clone(&version));
-        draft.dirty = false;
-        draft.time = None;
-        self.written(path, made.etag, made.entry);
-        version
+        Ok(done(draft, made))
     }
 
     async fn at_commit<T>(
@@ -352,6 +342,7 @@ impl Inner {
                     }
                 };
                 pieces.push(Piece::Known(id, size));
+                self.settle(draft)?;
             }
         }
         while let Some(done) = draft.staging.uploads.join_next().await {
@@ -431,6 +422,30 @@ struct Made {
     contents: Contents,
     blocks: Vec<(BlockId, u64)>,
     entry: Option<Entry>,
+}
+
+fn done(draft: &mut Draft, made: Made) -> Arc<Version> {
+    let version = Arc::new(Version {
+        info: BlobInfo {
+            etag: made.etag.clone(),
+            length: made.size,
+            modified: SystemTime::now(),
+            directory: false,
+        },
+        len: draft.len,
+        frame: made.frame,
+        contents: made.contents,
+        blocks: Some(made.blocks),
+        attributes: draft.attributes(),
+        entry: made.entry,
+    });
+    draft.extents.clear();
+    draft.kept = draft.extents();
+    draft.condition = Condition::Match(made.etag.clone());
+    draft.base = Some(Arc::clone(&version));
+    draft.dirty = false;
+    draft.time = None;
+    version
 }
 
 /// Seals a first extent: here if it is short, else on a thread for such work.

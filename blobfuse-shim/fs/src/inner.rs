@@ -44,8 +44,8 @@ pub(crate) struct Inner {
     pub(crate) sealed: tokio::sync::Mutex<Option<Sealed>>,
     /// Paths whose content did not reach storage.
     lost: Mutex<BTreeSet<String>>,
-    /// What a manifest says of the versions written by this mount.
-    written: Mutex<HashMap<String, (Etag, Entry)>>,
+    /// What this mount committed and the application did not give up, by path.
+    written: Mutex<HashMap<String, Written>>,
     released: Notify,
     pub(crate) budget: Budget,
     pub(crate) cache: Arc<Cache>,
@@ -54,6 +54,15 @@ pub(crate) struct Inner {
     /// Pages for answers to reads.
     pub(crate) answers: Semaphore,
     relieving: AtomicBool,
+}
+
+/// A version that this mount committed.
+#[derive(Clone)]
+pub(crate) struct Written {
+    /// None after a rename of its directory.
+    etag: Option<Etag>,
+    /// What a manifest says of it, if that is known.
+    pub(crate) entry: Option<Entry>,
 }
 
 /// What a handle number stands for.
@@ -290,14 +299,47 @@ impl Inner {
         lock(&self.lost).len()
     }
 
-    /// A version is durable: whatever was lost before is replaced by it.
-    pub(crate) fn written(&self, path: &str, etag: Etag, entry: Option<Entry>) {
-        lock(&self.lost).remove(path);
+    /// A version is durable. If it took nothing over from a base, it makes up for what was lost before.
+    pub(crate) fn committed(&self, file: &File, base: Option<&Etag>, path: &str, new: &Version) {
         let mut written = lock(&self.written);
-        match entry {
-            Some(entry) => written.insert(path.to_owned(), (etag, entry)),
-            None => written.remove(path),
+        // Looked at under the table's lock: a rename that replaces the file has its say after this.
+        if file.is_unlinked() {
+            return;
+        }
+        if base.is_none() {
+            lock(&self.lost).remove(path);
+        }
+        let is_ours = |base| written.get(path).is_none_or(|record| record.is(base));
+        // An edit of somebody else's version is not what this mount vouches for: sealing finds the difference.
+        if base.is_none_or(is_ours) {
+            written.insert(path.to_owned(), Written::new(new, None));
+        }
+    }
+
+    /// A version has another name, and its old one no more unless that `stays`. What it lost goes with it; what the
+    /// replaced one lost does not matter any more.
+    pub(crate) fn moved(&self, old: (&str, &Etag), new: (&str, &Version), stays: bool) {
+        let (path, version) = new;
+        let mut written = lock(&self.written);
+        let record = match written.get(old.0) {
+            // Not what this mount committed there: sealing finds the difference.
+            Some(record) if !record.is(old.1) => record.renamed(path),
+            record => Written::new(
+                version,
+                record.and_then(|record| record.renamed(path).entry),
+            ),
         };
+        written.insert(path.to_owned(), record);
+        let mut lost = lock(&self.lost);
+        if lost.contains(old.0) {
+            lost.insert(path.to_owned());
+        } else {
+            lost.remove(path);
+        }
+        if !stays {
+            written.remove(old.0);
+            lost.remove(old.0);
+        }
     }
 
     /// A commit replaced a version of a path.
@@ -308,8 +350,16 @@ impl Inner {
 
     pub(crate) fn known(&self, path: &str, etag: &Etag) -> Option<Entry> {
         let written = lock(&self.written);
-        let (of, entry) = written.get(path)?;
-        (of == etag).then(|| entry.clone())
+        let record = written.get(path)?;
+        record
+            .entry
+            .clone()
+            .filter(|_| record.etag.as_ref() == Some(etag))
+    }
+
+    /// What storage has to have once nothing changes any more.
+    pub(crate) fn all_written(&self) -> HashMap<String, Written> {
+        lock(&self.written).clone()
     }
 
     /// The application gave the path up.
@@ -318,9 +368,53 @@ impl Inner {
         lock(&self.written).remove(path);
     }
 
-    /// Everything that is known of paths with a prefix is void.
-    pub(crate) fn forget_below(&self, prefix: &str) {
-        lock(&self.lost).retain(|path| !path.starts_with(prefix));
-        lock(&self.written).retain(|path, _| !path.starts_with(prefix));
+    /// A directory has another name. Storage may count that as new versions of what is in it, of the same content.
+    pub(crate) fn moved_below(&self, old: &str, new: &str) {
+        let mut written = lock(&self.written);
+        let inside: Vec<String> = below(old, written.keys());
+        for path in inside {
+            if let (Some(record), Some(rest)) = (written.remove(&path), path.strip_prefix(old)) {
+                let path = format!("{new}{rest}");
+                let mut record = record.renamed(&path);
+                record.etag = None;
+                written.insert(path, record);
+            }
+        }
+        drop(written);
+        let mut lost = lock(&self.lost);
+        let inside: Vec<String> = below(old, lost.iter());
+        for path in inside {
+            lost.remove(&path);
+            if let Some(rest) = path.strip_prefix(old) {
+                lost.insert(format!("{new}{rest}"));
+            }
+        }
+    }
+}
+
+fn below<'a>(prefix: &str, paths: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let inside = paths.filter(|path| path.starts_with(prefix));
+    inside.cloned().collect()
+}
+
+impl Written {
+    fn new(version: &Version, known: Option<Entry>) -> Self {
+        Self {
+            etag: Some(version.info.etag.clone()),
+            entry: version.entry.clone().or(known),
+        }
+    }
+
+    fn renamed(&self, path: &str) -> Self {
+        let mut record = self.clone();
+        if let Some(entry) = &mut record.entry {
+            path.clone_into(&mut entry.path);
+        }
+        record
+    }
+
+    /// Whether it may be of this version.
+    pub(crate) fn is(&self, etag: &Etag) -> bool {
+        self.etag.as_ref().is_none_or(|of| of == etag)
     }
 }

@@ -128,6 +128,13 @@ impl Nodes {
         }
     }
 
+    /// What was written to a file is lost, but the kernel may have pages of it.
+    pub(crate) fn distrust(&mut self, path: &str) {
+        if let Some(node) = self.paths.get(path).and_then(|ino| self.nodes.get_mut(ino)) {
+            node.version = None;
+        }
+    }
+
     /// The path no longer leads to its inode; the inode lives on until it is forgotten.
     pub(crate) fn unlink(&mut self, path: &str) {
         self.paths.remove(path);

@@ -103,7 +103,6 @@ impl Inner {
                 self.bounded(renamed).await?
             }
         };
-        let mut known = self.known(old, &version.info.etag);
         let moved = match renamed {
             Some(etag) => {
                 let mut moved = version.renamed(new);
@@ -117,18 +116,13 @@ impl Inner {
                 match self.bounded(self.store.delete(old, &source)).await {
                     Ok(()) | Err(FsError::NotFound) => copied,
                     Err(error) => {
+                        self.moved((old, &version.info.etag), (new, &copied), true);
                         self.directories.changed(old);
                         return Err(error);
                     }
                 }
             }
         };
-        self.forget_path(old);
-        if let Some(entry) = &mut known {
-            new.clone_into(&mut entry.path);
-        }
-        let entry = moved.entry.clone().or(known);
-        self.written(new, moved.info.etag.clone(), entry);
         self.directories.removed(old);
         self.directories.committed(new, &moved.info);
         let replaced = lock(&self.files).get(new).cloned();
@@ -136,6 +130,7 @@ impl Inner {
             self.orphan(new, &replaced);
             replaced.sever();
         }
+        self.moved((old, &version.info.etag), (new, &moved), false);
         let mut nodes = lock(&self.nodes);
         nodes.rename(old, new);
         nodes.replaced(new, Some(&version.info.etag), &moved.info.etag);
@@ -190,6 +185,10 @@ impl Inner {
             let id = self.copy_range(old, version, at..end, new, &mut staging);
             blocks.push((id.await?, end - at));
             at = end;
+            // The first failure ends it.
+            while let Some(done) = staging.uploads.try_join_next() {
+                done.unwrap_or(Err(FsError::Handle))?;
+            }
         }
         while let Some(done) = staging.uploads.join_next().await {
             done.unwrap_or(Err(FsError::Handle))?;
@@ -230,7 +229,7 @@ impl Inner {
         if self.bounded(renamed).await?.is_none() {
             return Err(FsError::CrossDevice("a directory"));
         }
-        self.forget_below(&below);
+        self.moved_below(&below, &names::prefix(new));
         self.directories.forget();
         lock(&self.nodes).rename_tree(old, new);
         Ok(())

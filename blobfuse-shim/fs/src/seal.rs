@@ -32,8 +32,9 @@ impl FileSystem {
     /// returns the first one's result.
     ///
     /// # Errors
-    /// A commit that fails, [`FsError::Lost`] if one had failed before, a file that cannot be read back,
-    /// [`FsError::ReadOnly`] on a read-only mount.
+    /// A commit that fails, [`FsError::Lost`] if one had failed before, [`FsError::Conflict`] if storage lists another
+    /// version of a file than this mount committed, or none; a file that cannot be read back; [`FsError::ReadOnly`] on a
+    /// read-only mount.
     #[tracing::instrument(name = "mount.seal", skip_all, err)]
     pub async fn seal(&self) -> Result<Sealed, FsError> {
         let inner = &self.0;
@@ -46,8 +47,9 @@ impl FileSystem {
         }
         inner.refuse_changes();
         self.commit_all().await?;
-        inner.purge("").await?;
         inner.refuse_commits().await;
+        // Behind the gate no further file can be unlinked.
+        inner.purge("").await?;
         let lost = inner.lost_files();
         if lost > 0 {
             return Err(FsError::Lost(lost));
@@ -69,19 +71,35 @@ impl FileSystem {
 impl Inner {
     async fn entries(self: &Arc<Self>) -> Result<Vec<Entry>, FsError> {
         let mut entries = Vec::new();
+        let mut written = self.all_written();
         let mut from: Option<String> = None;
         loop {
             let page = self.store.list("", false, from.as_deref());
             let page = self.bounded(page).await?;
             for (name, info) in page.blobs {
                 if !info.directory && !name.ends_with('/') && !names::is_own(&name) {
-                    entries.push(self.entry(&name, &info).await?);
+                    let record = written.remove(&name);
+                    if record.as_ref().is_some_and(|record| !record.is(&info.etag)) {
+                        return Err(FsError::Conflict);
+                    }
+                    let entry = self.entry(&name, &info).await?;
+                    let known = record.and_then(|record| record.entry);
+                    if known.is_some_and(|known| known != entry) {
+                        return Err(FsError::Conflict);
+                    }
+                    entries.push(entry);
                 }
             }
             from = page.next;
             if from.is_none() {
-                return Ok(entries);
+                break;
             }
+        }
+        // What was committed and not removed is there.
+        if written.is_empty() {
+            Ok(entries)
+        } else {
+            Err(FsError::Conflict)
         }
     }
 
@@ -91,6 +109,9 @@ impl Inner {
             return Ok(entry);
         }
         let version = Arc::new(self.load(path, None).await?);
+        if version.info.etag != info.etag {
+            return Err(FsError::Conflict);
+        }
         if let Some(entry) = &version.entry {
             return Ok(entry.clone());
         }

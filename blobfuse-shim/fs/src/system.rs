@@ -158,7 +158,19 @@ impl FileSystem {
         outcome
     }
 
-    /// `flush`, `fsync` and the commit of `close`: everything written is durable afterwards, or this fails.
+    /// `fsync`: everything written to the file, by whatever handle, is durable afterwards, or this fails.
+    ///
+    /// # Errors
+    /// Whatever kept the content from storage.
+    pub async fn sync(&self, handle: u64) -> Result<(), FsError> {
+        let Open::File(handle) = self.0.handle(handle)? else {
+            return Ok(());
+        };
+        let mut state = handle.file.state.lock().await;
+        self.0.commit(&handle.file, &mut state).await
+    }
+
+    /// `flush`, which is the commit of `close`: as [`FileSystem::sync`] for handles that write.
     ///
     /// # Errors
     /// Whatever kept the content from storage.

@@ -172,6 +172,10 @@ impl FileSystem {
             let _gate = inner.changing().await?;
             match inner.delete_newest(&path).await {
                 Err(FsError::NotFound) if open.is_some() => {}
+                Err(FsError::NotFound) => {
+                    inner.forget_path(&path);
+                    return Err(FsError::NotFound);
+                }
                 outcome => outcome?,
             }
         }

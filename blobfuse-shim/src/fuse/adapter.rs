@@ -367,7 +367,7 @@ impl Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let fs = self.fs.clone();
-        self.empty("fsync", reply, async move { fs.flush(fh.0).await });
+        self.empty("fsync", reply, async move { fs.sync(fh.0).await });
     }
 
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {

@@ -2,7 +2,9 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 
+use blob_fs::FsError;
 use blob_store::testing::{Failure, Operation};
+use blob_store::{BlobStore, Condition};
 use blobfuse_shim::mount;
 use nix::mount::{MntFlags, umount2};
 
@@ -18,6 +20,10 @@ fn durable_1_fsync() {
         file.sync_all().unwrap();
         assert!(committed(&memory, "a").unwrap() == data[..end << 20]);
     }
+    let reader = File::open(mount.at("a")).unwrap();
+    file.write_all(b"more").unwrap();
+    reader.sync_all().unwrap();
+    assert!(committed(&memory, "a").unwrap().ends_with(b"more"));
 }
 
 #[test]
@@ -98,6 +104,57 @@ fn durable_6_full_storage() {
         assert_eq!(errno(close(file)), libc::ENOSPC);
         faulty.heal();
         assert_eq!(committed(&memory, "a").unwrap(), b"old");
+    }
+}
+
+#[test]
+fn durable_10_losses_prevent_sealing() {
+    let (_, faulty, mount) = sink();
+    let lose = || {
+        write_synced(&mount.at("a"), b"old").unwrap();
+        let mut file = File::create(mount.at("a")).unwrap();
+        file.write_all(b"new").unwrap();
+        faulty.fail(Operation::Put, Failure::Down);
+        assert_eq!(errno(close(file)), libc::EIO);
+        faulty.heal();
+    };
+    lose();
+    let edit = File::options().write(true).open(mount.at("a")).unwrap();
+    edit.write_all_at(b"x", 0).unwrap();
+    edit.sync_all().unwrap();
+    close(edit).unwrap();
+    fs::rename(mount.at("a"), mount.at("b")).unwrap();
+    assert_eq!(mount.fs.lost(), 1);
+    write_synced(&mount.at("b"), b"whole").unwrap();
+    assert_eq!(mount.fs.lost(), 0);
+    lose();
+    fs::rename(mount.at("a"), mount.at("b")).unwrap();
+    assert_eq!(mount.fs.lost(), 1);
+    fs::remove_file(mount.at("b")).unwrap();
+    assert_eq!(mount.fs.lost(), 0);
+    lose();
+    fs::rename(mount.at("a"), mount.at("b")).unwrap();
+    let sealed = mount.runtime.block_on(mount.fs.seal());
+    assert_eq!(sealed, Err(FsError::Lost(1)));
+}
+
+#[test]
+fn durable_11_a_sink_that_is_not_what_was_committed() {
+    for is_deleted in [false, true] {
+        let (memory, _, mount) = sink();
+        write_synced(&mount.at("a"), b"first").unwrap();
+        let first = memory.bytes("a").unwrap();
+        write_synced(&mount.at("a"), b"second").unwrap();
+        let sealed = mount.runtime.block_on(async {
+            if is_deleted {
+                memory.delete("a", &Condition::Always).await.unwrap();
+            } else {
+                let put = memory.put_blob("a", first.into(), &Condition::Always);
+                put.await.unwrap();
+            }
+            mount.fs.seal().await
+        });
+        assert_eq!(sealed, Err(FsError::Conflict));
     }
 }
 

@@ -1,4 +1,5 @@
 mod faults;
+mod losses;
 mod model;
 mod names;
 mod sealing;

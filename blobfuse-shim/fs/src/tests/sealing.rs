@@ -3,6 +3,9 @@
 use blob_format::View;
 use blob_format::manifest::{self, Manifest};
 
+use blob_store::testing::MemoryStore;
+use blob_store::{BlobStore, Condition};
+
 use super::{Fixture, SMALL, bytes, dek, fixture, mount, write_file};
 use crate::{FsError, Mode, ROOT};
 
@@ -76,14 +79,86 @@ async fn a_file_put_into_the_sink_by_somebody_else_prevents_sealing_or_changes_t
 
     let Fixture { fs, memory, .. } = fixture(SMALL);
     write_file(&fs, "a", b"mine").await.unwrap();
-    blob_store::BlobStore::put_blob(
-        &memory,
-        "b",
-        vec![1; 500].into(),
-        &blob_store::Condition::Always,
-    )
-    .await
-    .unwrap();
+    BlobStore::put_blob(&memory, "b", vec![1; 500].into(), &Condition::Always)
+        .await
+        .unwrap();
     let error = fs.seal().await.unwrap_err();
     assert_eq!(error.errno(), libc::EIO);
+}
+
+#[tokio::test]
+async fn what_this_mount_committed_is_what_storage_lists_or_the_sink_is_not_sealed() {
+    for mode in [SMALL, Mode::Cpk] {
+        // A version of before comes back, the file is deleted, or it comes back and is then edited or renamed.
+        for attack in ["roll back", "delete", "edit", "rename", "move"] {
+            let Fixture { fs, memory, .. } = fixture(mode);
+            write_file(&fs, "a", b"first").await.unwrap();
+            let first = memory.bytes("a").unwrap();
+            let attr = super::find(&fs, "a").await.unwrap();
+            let opened = fs.open(attr.ino, true, true).await.unwrap();
+            fs.write(opened.handle, 0, b"second").await.unwrap();
+            fs.flush(opened.handle).await.unwrap();
+            fs.release(opened.handle).await.unwrap();
+            if attack == "rename" {
+                fs.rename((ROOT, "a"), (ROOT, "b"), false).await.unwrap();
+            }
+            let name = if attack == "rename" { "b" } else { "a" };
+            let always = Condition::Always;
+            match attack {
+                "delete" => memory.delete(name, &always).await.unwrap(),
+                _ => {
+                    let put = memory.put_blob(name, first.into(), &always);
+                    put.await.unwrap();
+                }
+            }
+            // The listing of a moment ago would make the next operation fail already.
+            fs.0.directories.forget();
+            match attack {
+                "edit" => {
+                    let opened = fs.open(attr.ino, true, false).await.unwrap();
+                    fs.write(opened.handle, 0, b"F").await.unwrap();
+                    fs.flush(opened.handle).await.unwrap();
+                    fs.release(opened.handle).await.unwrap();
+                }
+                "move" => fs.rename((ROOT, "a"), (ROOT, "b"), false).await.unwrap(),
+                _ => {}
+            }
+            assert_eq!(fs.seal().await, Err(FsError::Conflict), "{attack}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn removed_and_replaced_files_are_not_missed() {
+    let hierarchical = MemoryStore::default().hierarchical();
+    for memory in [MemoryStore::default(), hierarchical.clone()] {
+        let fs = mount(&memory, SMALL, 7, false);
+        for name in ["a", "b", "c", "d"] {
+            write_file(&fs, name, name.as_bytes()).await.unwrap();
+        }
+        let a = super::find(&fs, "a").await.unwrap().ino;
+        fs.open(a, false, false).await.unwrap();
+        fs.unlink(ROOT, "a").await.unwrap();
+        fs.unlink(ROOT, "b").await.unwrap();
+        fs.rename((ROOT, "c"), (ROOT, "d"), true).await.unwrap();
+        assert_eq!(fs.seal().await.unwrap().files, 1);
+    }
+    // A renamed directory is known by what is in it.
+    for is_attacked in [false, true] {
+        let memory = MemoryStore::default().hierarchical();
+        let fs = mount(&memory, SMALL, 7, false);
+        let dir = fs.make_directory(ROOT, "d").await.unwrap();
+        write_file(&fs, "a", b"first").await.unwrap();
+        let first = memory.bytes("a").unwrap();
+        fs.unlink(ROOT, "a").await.unwrap();
+        write_file(&fs, "a", b"second").await.unwrap();
+        fs.rename((ROOT, "a"), (dir.ino, "a"), false).await.unwrap();
+        fs.rename((ROOT, "d"), (ROOT, "e"), false).await.unwrap();
+        if is_attacked {
+            let put = memory.put_blob("e/a", first.into(), &Condition::Always);
+            put.await.unwrap();
+        }
+        let sealed = fs.seal().await;
+        assert_eq!(sealed.map(|sealed| sealed.files).is_ok(), !is_attacked);
+    }
 }
