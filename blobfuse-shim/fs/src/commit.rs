@@ -65,14 +65,14 @@ impl Inner {
             return Ok(());
         };
         let path = file.path();
-        let base = draft.base.as_ref().map(|base| base.info.etag.clone());
+        let base = draft.base.clone();
         // A commit that is cut off leaves a draft that no other commit may use: part of it is placed or sent.
         state.error = Some(FsError::Lost(1));
         let outcome = self.try_publish(file, &path, draft).await;
         state.error = None;
         match outcome {
             Ok(version) => {
-                self.committed(file, base.as_ref(), &path, &version);
+                self.committed(file, base.as_deref(), &path, &version);
                 self.replaced(&path, state.stored.as_deref(), &version);
                 if !file.is_unlinked() {
                     self.directories.committed(&path, &version.info);

@@ -52,8 +52,8 @@ pub enum FsError {
     /// The name led to a file a moment ago; the kernel looks again.
     #[error("the name no longer leads to a file")]
     Gone,
-    /// A commit met another version than the one the file was opened at.
-    #[error("the file was changed in storage before it was committed")]
+    /// A commit met another version than the one the file was opened at, or sealing another one than was committed.
+    #[error("the file was changed in storage by somebody else")]
     Conflict,
     /// Content that was written did not reach storage.
     #[error("{0} files were written but never committed")]

@@ -300,7 +300,7 @@ impl Inner {
     }
 
     /// A version is durable. If it took nothing over from a base, it makes up for what was lost before.
-    pub(crate) fn committed(&self, file: &File, base: Option<&Etag>, path: &str, new: &Version) {
+    pub(crate) fn committed(&self, file: &File, base: Option<&Version>, path: &str, new: &Version) {
         let mut written = lock(&self.written);
         // Looked at under the table's lock: a rename that replaces the file has its say after this.
         if file.is_unlinked() {
@@ -309,7 +309,7 @@ impl Inner {
         if base.is_none() {
             lock(&self.lost).remove(path);
         }
-        let is_ours = |base| written.get(path).is_none_or(|record| record.is(base));
+        let is_ours = |base| written.get(path).is_none_or(|record| record.may_be(base));
         // An edit of somebody else's version is not what this mount vouches for: sealing finds the difference.
         if base.is_none_or(is_ours) {
             written.insert(path.to_owned(), Written::new(new, None));
@@ -318,16 +318,16 @@ impl Inner {
 
     /// A version has another name, and its old one no more unless that `stays`. What it lost goes with it; what the
     /// replaced one lost does not matter any more.
-    pub(crate) fn moved(&self, old: (&str, &Etag), new: (&str, &Version), stays: bool) {
+    pub(crate) fn moved(&self, old: (&str, &Version), new: (&str, &Version), stays: bool) {
         let (path, version) = new;
         let mut written = lock(&self.written);
         let record = match written.get(old.0) {
             // Not what this mount committed there: sealing finds the difference.
-            Some(record) if !record.is(old.1) => record.renamed(path),
-            record => Written::new(
-                version,
-                record.and_then(|record| record.renamed(path).entry),
-            ),
+            Some(record) if !record.may_be(old.1) => record.renamed(path),
+            record => {
+                let known = record.filter(|record| record.etag.is_some());
+                Written::new(version, known.and_then(|record| record.renamed(path).entry))
+            }
         };
         written.insert(path.to_owned(), record);
         let mut lost = lock(&self.lost);
@@ -413,7 +413,15 @@ impl Written {
         record
     }
 
-    /// Whether it may be of this version.
+    /// Whether it is of this version, as far as that can be told.
+    fn may_be(&self, version: &Version) -> bool {
+        match (&self.etag, &self.entry, &version.entry) {
+            (None, Some(known), Some(entry)) => known.authenticator == entry.authenticator,
+            _ => self.is(&version.info.etag),
+        }
+    }
+
+    /// Whether it may be listed at this version.
     pub(crate) fn is(&self, etag: &Etag) -> bool {
         self.etag.as_ref().is_none_or(|of| of == etag)
     }

@@ -116,7 +116,7 @@ impl Inner {
                 match self.bounded(self.store.delete(old, &source)).await {
                     Ok(()) | Err(FsError::NotFound) => copied,
                     Err(error) => {
-                        self.moved((old, &version.info.etag), (new, &copied), true);
+                        self.moved((old, version), (new, &copied), true);
                         self.directories.changed(old);
                         return Err(error);
                     }
@@ -130,7 +130,7 @@ impl Inner {
             self.orphan(new, &replaced);
             replaced.sever();
         }
-        self.moved((old, &version.info.etag), (new, &moved), false);
+        self.moved((old, version), (new, &moved), false);
         let mut nodes = lock(&self.nodes);
         nodes.rename(old, new);
         nodes.replaced(new, Some(&version.info.etag), &moved.info.etag);

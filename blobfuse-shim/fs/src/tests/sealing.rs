@@ -144,7 +144,7 @@ async fn removed_and_replaced_files_are_not_missed() {
         assert_eq!(fs.seal().await.unwrap().files, 1);
     }
     // A renamed directory is known by what is in it.
-    for is_attacked in [false, true] {
+    for attack in [None, Some("roll back"), Some("rename")] {
         let memory = MemoryStore::default().hierarchical();
         let fs = mount(&memory, SMALL, 7, false);
         let dir = fs.make_directory(ROOT, "d").await.unwrap();
@@ -154,11 +154,20 @@ async fn removed_and_replaced_files_are_not_missed() {
         write_file(&fs, "a", b"second").await.unwrap();
         fs.rename((ROOT, "a"), (dir.ino, "a"), false).await.unwrap();
         fs.rename((ROOT, "d"), (ROOT, "e"), false).await.unwrap();
-        if is_attacked {
+        if attack.is_some() {
             let put = memory.put_blob("e/a", first.into(), &Condition::Always);
             put.await.unwrap();
         }
-        let sealed = fs.seal().await;
-        assert_eq!(sealed.map(|sealed| sealed.files).is_ok(), !is_attacked);
+        if attack == Some("rename") {
+            let dir = super::find(&fs, "e").await.unwrap().ino;
+            fs.rename((dir, "a"), (ROOT, "a"), false).await.unwrap();
+        }
+        let sealed = fs.seal().await.map(|sealed| sealed.files);
+        let expected = if attack.is_none() {
+            Ok(1)
+        } else {
+            Err(FsError::Conflict)
+        };
+        assert_eq!(sealed, expected, "{attack:?}");
     }
 }
