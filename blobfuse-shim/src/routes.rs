@@ -8,6 +8,7 @@ use blob_fs::{FileSystem, FsError, Sealed};
 use serde::{Deserialize, Serialize};
 use sidecar_http::services::CODE_LAUNCHER;
 use sidecar_http::{Callers, Routes, WireError};
+use tracing::Instrument;
 
 use crate::ShimError;
 
@@ -55,7 +56,7 @@ fn challenge_mount(ready: &Ready, challenge: &Challenge) -> Result<Json<Empty>, 
 async fn seal(ready: &Ready) -> Result<Json<Sealed>, WireError> {
     let fs = ready.get().ok_or(ShimError::NotReady)?.clone();
     // A caller that goes away does not cut it.
-    let sealing = tokio::spawn(async move { fs.seal().await });
+    let sealing = tokio::spawn(async move { fs.seal().await }.in_current_span());
     Ok(Json(sealing.await.unwrap_or(Err(FsError::Handle))?))
 }
 
