@@ -41,7 +41,7 @@ impl Cursor {
             return 0..0;
         }
         self.window = (self.window * 2).clamp(SMALLEST.min(largest), largest);
-        // What is asked for now comes along with what will be asked for next.
+        // One request brings the bytes of this read along with those expected next.
         let start = self.ahead.max(offset);
         self.ahead = len.min(self.next + self.window).max(start);
         start..self.ahead

@@ -48,9 +48,9 @@ fuzz_target!(|input: &[u8]| {
         "a log could have the token"
     );
 
-    for now in [NOW, ISSUED] {
+    for time in [NOW, ISSUED] {
         let verified = bounded(jwt.as_bytes(), 256, || {
-            verify_token(&jwt, &KEYS, &EXPECTED, now)
+            verify_token(&jwt, &KEYS, &EXPECTED, time)
         });
         let Ok(token) = verified else {
             continue;
@@ -60,7 +60,7 @@ fuzz_target!(|input: &[u8]| {
         assert!(ours || GENUINE.iter().any(genuine), "a forged token");
         assert_eq!(token.jwt(), jwt);
         assert_eq!(Some(token.claims()), claims.as_ref().ok());
-        about(signed.split_once('.').unwrap().1, now);
+        about(signed.split_once('.').unwrap().1, time);
     }
 });
 
