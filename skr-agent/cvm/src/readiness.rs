@@ -79,13 +79,13 @@ fn close(latch: &mut Option<Latch>, told: &mut String, error: &CvmError) -> Next
         }
         return Next::Nothing;
     }
-    let reason = format!("{}: {reason}", error.code());
+    let explained = format!("{}: {reason}", error.code());
     if let Some(latch) = latch
-        && reason != *told
+        && explained != *told
     {
-        tracing::error!(reason, "not ready");
-        latch.explain(reason.clone());
-        *told = reason;
+        tracing::error!(code = error.code(), error = reason, "not ready");
+        latch.explain(explained.clone());
+        *told = explained;
     }
     Next::Again {
         renew: error.passes(),
