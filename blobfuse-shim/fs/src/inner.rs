@@ -14,7 +14,9 @@ use crate::budget::{Budget, Memory};
 use crate::cache::Cache;
 use crate::directory::Directories;
 use crate::file::{File, Handle};
+use crate::findings::Findings;
 use crate::inode::Nodes;
+use crate::pinned::Source;
 use crate::version::Version;
 use crate::{DirEntry, FsError, Mode, Opened, Options, Sealed, codec};
 
@@ -54,6 +56,9 @@ pub(crate) struct Inner {
     /// Pages for answers to reads.
     pub(crate) answers: Semaphore,
     relieving: AtomicBool,
+    /// What the contract lists, if it pins a manifest.
+    pub(crate) source: Option<Source>,
+    pub(crate) findings: Findings,
 }
 
 /// A version that this mount committed.
@@ -117,6 +122,8 @@ impl Inner {
             lost: Mutex::default(),
             written: Mutex::default(),
             released: Notify::new(),
+            source: None,
+            findings: Findings::default(),
         }
     }
 

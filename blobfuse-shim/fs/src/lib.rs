@@ -13,13 +13,16 @@ mod budget;
 mod cache;
 mod codec;
 mod commit;
+mod digests;
 mod directory;
 mod draft;
 mod error;
 mod file;
+mod findings;
 mod inner;
 mod inode;
 mod names;
+mod pinned;
 mod read;
 mod rename;
 mod seal;
@@ -33,6 +36,7 @@ use std::time::{Duration, SystemTime};
 use blob_format::Params;
 
 pub use error::FsError;
+pub use findings::Finding;
 pub use seal::Sealed;
 pub use system::{FileSystem, Opened};
 

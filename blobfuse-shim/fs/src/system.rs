@@ -312,7 +312,7 @@ impl FileSystem {
 
 impl Inner {
     /// Loads what storage has, if nothing is known or what is known is stale.
-    async fn freshen(&self, path: &str, state: &mut State) -> Result<(), FsError> {
+    async fn freshen(self: &Arc<Self>, path: &str, state: &mut State) -> Result<(), FsError> {
         if state.error.is_some()
             || state.draft.is_some()
             || (state.stored.is_some() && !state.stale)

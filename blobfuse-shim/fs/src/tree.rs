@@ -1,5 +1,6 @@
 //! The file system's operations on names.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
@@ -337,6 +338,9 @@ impl Inner {
         if lock(&self.hidden).contains_key(path) {
             return Ok(None);
         }
+        if let Some(source) = &self.source {
+            return Ok(source.find(path));
+        }
         let (directory, name) = names::split(path);
         let listing = self
             .directories
@@ -363,15 +367,22 @@ impl Inner {
         outcome.unwrap_or_else(|_| Err(blob_store::StoreError::Deadline(deadline).into()))
     }
 
-    pub(crate) async fn entries_of(&self, path: &str) -> Result<Vec<DirEntry>, FsError> {
+    async fn listed_names(&self, path: &str) -> Result<BTreeMap<String, Kind>, FsError> {
         let listing = self
             .directories
             .snapshot(&*self.store, path, self.options.ttl);
         let snapshot = self.within(listing).await?;
-        let mut kinds: std::collections::BTreeMap<String, Kind> = snapshot
-            .iter()
+        let names = snapshot.iter();
+        Ok(names
             .map(|(name, listed)| (name.clone(), listed.kind))
-            .collect();
+            .collect())
+    }
+
+    pub(crate) async fn entries_of(&self, path: &str) -> Result<Vec<DirEntry>, FsError> {
+        let mut kinds = match &self.source {
+            Some(source) => source.names(path),
+            None => self.listed_names(path).await?,
+        };
         for hidden in lock(&self.hidden).keys() {
             if let (directory, name) = names::split(hidden)
                 && directory == path

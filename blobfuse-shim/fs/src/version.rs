@@ -61,10 +61,29 @@ impl Inner {
     /// Finds the newest version of a path and authenticates its frame. `listed` is what a listing said a moment ago: it
     /// saves a request if it is still true.
     pub(crate) async fn load(
-        &self,
+        self: &Arc<Self>,
         path: &str,
         listed: Option<BlobInfo>,
     ) -> Result<Version, FsError> {
+        let loaded = match &self.source {
+            Some(source) => self.load_listed(path, source).await,
+            None => self.load_newest(path, listed).await,
+        };
+        loaded.inspect_err(|error| self.findings.report(&self.dek, path, error))
+    }
+
+    async fn load_newest(&self, path: &str, listed: Option<BlobInfo>) -> Result<Version, FsError> {
+        let (version, blob) = self.load_any(path, listed).await?;
+        self.keep_small(&version, &blob)?;
+        Ok(version)
+    }
+
+    /// The newest version, and the blob's bytes as far as they came along; `listed` as in [`Inner::load`].
+    pub(crate) async fn load_any(
+        &self,
+        path: &str,
+        listed: Option<BlobInfo>,
+    ) -> Result<(Version, Bytes), FsError> {
         let listed = listed.filter(|info| {
             // Only a request for content can show that it is still true.
             info.length > 0 && (self.mode != Mode::Cpk || info.length <= SMALL)
@@ -79,22 +98,33 @@ impl Inner {
         self.load_version(path, info).await
     }
 
-    async fn load_version(&self, path: &str, info: BlobInfo) -> Result<Version, FsError> {
+    /// Authenticates the frame of a version, as far as the layout can; returns the end of its blob, too.
+    pub(crate) async fn frame(
+        &self,
+        mode: Mode,
+        path: &str,
+        info: &BlobInfo,
+    ) -> Result<(codec::Opened, Bytes), FsError> {
         if info.directory {
             return Err(FsError::IsDirectory);
         }
         let length = info.length;
-        let mut first = codec::tail_len(self.mode, length)?;
+        let mut first = codec::tail_len(mode, length)?;
         if length <= SMALL {
             first = length;
         }
-        let mut tail = self.tail(path, &info, first).await?;
-        let needed = codec::needed_tail(self.mode, length, &tail)?;
+        let mut tail = self.tail(path, info, first).await?;
+        let needed = codec::needed_tail(mode, length, &tail)?;
         if needed > first {
             // The file's own sizes differ from the mount's.
-            tail = self.tail(path, &info, needed).await?;
+            tail = self.tail(path, info, needed).await?;
         }
-        let opened = codec::open(self.mode, &self.dek, path, length, &tail)?;
+        let opened = codec::open(mode, &self.dek, path, length, &tail)?;
+        Ok((opened, tail))
+    }
+
+    async fn load_version(&self, path: &str, info: BlobInfo) -> Result<(Version, Bytes), FsError> {
+        let (opened, tail) = self.frame(self.mode, path, &info).await?;
         let count = codec::extents(opened.frame.extent(), opened.len).max(1);
         let version = Version {
             info,
@@ -105,16 +135,14 @@ impl Inner {
             attributes: opened.attributes,
             entry: opened.entry,
         };
-        if tail.len() as u64 == length {
-            self.keep_small(&version, &tail)?;
-        }
-        Ok(version)
+        Ok((version, tail))
     }
 
-    /// Opens a small file's content, which came along with its frame, if there is memory for it.
-    fn keep_small(&self, version: &Version, blob: &Bytes) -> Result<(), FsError> {
+    /// Opens a small file's content, if it came along with its frame and there is memory for it.
+    pub(crate) fn keep_small(&self, version: &Version, blob: &Bytes) -> Result<(), FsError> {
         let clear = 0..version.extent_len(0);
-        if version.len == 0 || version.len > clear.end {
+        let is_whole = blob.len() as u64 == version.info.length;
+        if !is_whole || version.len == 0 || version.len > clear.end {
             return Ok(());
         }
         let stored = version.frame.stored(0, clear.clone());

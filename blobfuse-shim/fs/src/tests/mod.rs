@@ -2,6 +2,7 @@ mod faults;
 mod losses;
 mod model;
 mod names;
+mod pinned;
 mod sealing;
 
 use std::sync::Arc;
