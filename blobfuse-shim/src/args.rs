@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use blob_format::Params;
+use blob_format::manifest::ManifestHmac;
 use blob_fs::Mode;
 use clap::{Args as ClapArgs, ValueEnum};
 use url::Url;
@@ -44,6 +45,9 @@ pub struct Args {
     /// Layout of files under CSE.
     #[arg(long, value_enum, default_value = "v2")]
     pub format: Format,
+    /// Keyed tree head of the manifest that a source must have: 64 lower case hexadecimal digits. Only its files are shown.
+    #[arg(long)]
+    pub manifest_hmac: Option<ManifestHmac>,
     /// Name of the access point; also of the socket.
     #[arg(long, env = "ACCESS_NAME")]
     pub access_name: String,
@@ -122,6 +126,9 @@ impl Args {
         if !self.mount_path.is_absolute() || self.mount_path.parent().is_none() {
             return bad("the mount path must be absolute and not /");
         }
+        if self.manifest_hmac.is_some() && !self.is_read_only() {
+            return bad("a manifest pins what a source holds; this mount may be written");
+        }
         self.endpoint().map(|_| ())
     }
 
@@ -177,6 +184,19 @@ mod tests {
         assert_eq!(cse.mode(), Mode::CseV2(Params::default()));
         assert!(parse("--encryption-mode SSE").is_err());
         assert!(parse("--encryption-mode CSE --format auto").is_err());
+    }
+
+    #[test]
+    fn a_manifest_pins_sources_only() {
+        let root = "0123456789abcdef".repeat(4);
+        let pinned = parse(&format!("--manifest-hmac {root}")).unwrap();
+        pinned.check().unwrap();
+        assert_eq!(pinned.manifest_hmac.unwrap().to_string(), root);
+        let sink = parse(&format!("--no-read-only --manifest-hmac {root}")).unwrap();
+        assert!(matches!(sink.check(), Err(ShimError::Config(_))));
+        for wrong in ["", "00", &root.to_uppercase(), &format!("{root}0")] {
+            assert!(parse(&format!("--manifest-hmac={wrong}")).is_err());
+        }
     }
 
     #[test]

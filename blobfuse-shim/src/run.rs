@@ -73,8 +73,8 @@ async fn run(args: Args, mounted: Mounted, process: Process) -> anyhow::Result<E
     let latch = process.latch("mount");
     let ready = Ready::default();
     let (ended, mut end) = oneshot::channel();
-    let served = routes(&ready);
     let stopping = process.stopping();
+    let served = routes(&ready, &stopping);
     let boot = boot(&args, &process, device, ended, &ready);
     let serving = process.serve(served);
     tokio::pin!(serving);
@@ -130,10 +130,23 @@ async fn boot(
         memory: u64::from(args.memory_limit_mb) << 20,
         ..Options::default()
     };
-    let fs = FileSystem::new(store, dek, args.mode(), options);
-    fs.probe().await.context("the first listing")?;
+    let fs = match args.manifest_hmac {
+        Some(contract) => FileSystem::pinned(store, dek, args.mode(), options, contract)
+            .await
+            .context("the manifest")?,
+        None => {
+            let fs = FileSystem::new(store, dek, args.mode(), options);
+            fs.probe().await.context("the first listing")?;
+            fs
+        }
+    };
     fuse::serve(fs.clone(), device, ended).await?;
-    tracing::info!(mode = ?args.encryption_mode, read_only = args.is_read_only(), "mounted");
+    tracing::info!(
+        mode = ?args.encryption_mode,
+        read_only = args.is_read_only(),
+        pinned = args.manifest_hmac.is_some(),
+        "mounted"
+    );
     let _ = ready.set(fs);
     Ok(())
 }

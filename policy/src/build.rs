@@ -333,6 +333,9 @@ impl Builder<'_> {
         if let Some(Format::V2) = dataset.format {
             args.extend(["--format", "v2"]);
         }
+        if let Some(hmac) = &dataset.manifest_hmac {
+            args.extend(["--manifest-hmac", hmac]);
+        }
         let mut container = self.sidecar(
             &dataset.service,
             "blobfuse-shim",

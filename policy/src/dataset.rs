@@ -1,4 +1,4 @@
-use cleanroom_spec::{AccessPoint, EncryptionMode, Format, VaultKind};
+use cleanroom_spec::{AccessPoint, AccessPointType, EncryptionMode, Format, VaultKind};
 use serde_json::{Value, json};
 use sidecar_http::services::{self, Service};
 use url::{Position, Url};
@@ -11,6 +11,8 @@ pub(crate) struct Dataset<'a> {
     pub(crate) service: Service,
     pub(crate) mode: EncryptionMode,
     pub(crate) format: Option<Format>,
+    /// Keyed tree head of the manifest of a source.
+    pub(crate) manifest_hmac: Option<String>,
     /// `POST /secrets/unwrap` of the shim, and what the grant allows: the same value.
     pub(crate) unwrap: Value,
     pub(crate) vault_kind: VaultKind,
@@ -26,9 +28,9 @@ impl<'a> Dataset<'a> {
         if configuration.encryption_mode == EncryptionMode::Sse {
             return Err(unsupported("encryption mode SSE".to_owned()));
         }
-        // No shim compares it yet, and a pin that nobody checks is worse than none.
-        if configuration.manifest_hmac.is_some() {
-            return Err(unsupported("a pinned manifest".to_owned()));
+        // A sink holds nothing yet; validation says the same.
+        if configuration.manifest_hmac.is_some() && point.kind == AccessPointType::ReadWrite {
+            return Err(unsupported("a pinned manifest of a sink".to_owned()));
         }
         if point.protection.privacy_policy.is_some() {
             return Err(unsupported("a privacy policy".to_owned()));
@@ -54,6 +56,7 @@ impl<'a> Dataset<'a> {
             service: services::shim(&point.name, uid),
             mode: configuration.encryption_mode,
             format: configuration.format,
+            manifest_hmac: configuration.manifest_hmac,
             unwrap: json!({
                 "clientId": access.client_id,
                 "tenantId": access.tenant_id,
