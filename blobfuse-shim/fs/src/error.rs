@@ -37,6 +37,9 @@ pub enum FsError {
     /// A name that storage or the mount reserves.
     #[error("the name is not possible")]
     Name,
+    /// A name or path that is longer than storage takes.
+    #[error("the name is too long")]
+    LongName,
     /// Too many files are open for writing.
     #[error("too many files are open for writing")]
     TooMany,
@@ -108,6 +111,7 @@ impl FsError {
             Self::Busy => libc::EBUSY,
             Self::NotSupported(_) => libc::ENOTSUP,
             Self::Name => libc::EINVAL,
+            Self::LongName => libc::ENAMETOOLONG,
             Self::TooMany => libc::ENFILE,
             Self::Handle => libc::EBADF,
             Self::TooLarge => libc::EFBIG,
@@ -147,6 +151,7 @@ impl Coded for FsError {
             Self::Gone => "CR-MOUNT-0017",
             Self::Full => "CR-MOUNT-0018",
             Self::CrossDevice(_) => "CR-MOUNT-0019",
+            Self::LongName => "CR-MOUNT-0029",
             Self::Format(error) => error.code(),
             Self::Store { code, .. } => code,
         }
