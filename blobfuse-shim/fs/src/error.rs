@@ -37,6 +37,9 @@ pub enum FsError {
     /// A name that storage or the mount reserves.
     #[error("the name is not possible")]
     Name,
+    /// A name or path that is longer than storage takes.
+    #[error("the name is too long")]
+    LongName,
     /// Too many files are open for writing.
     #[error("too many files are open for writing")]
     TooMany,
@@ -117,6 +120,7 @@ impl FsError {
             Self::Busy => libc::EBUSY,
             Self::NotSupported(_) => libc::ENOTSUP,
             Self::Name => libc::EINVAL,
+            Self::LongName => libc::ENAMETOOLONG,
             Self::TooMany => libc::ENFILE,
             Self::Handle => libc::EBADF,
             Self::TooLarge => libc::EFBIG,
@@ -165,6 +169,7 @@ impl Coded for FsError {
             Self::Missing => "CR-MOUNT-0020",
             Self::NoManifest => "CR-MOUNT-0021",
             Self::ManifestMemory(_) => "CR-MOUNT-0022",
+            Self::LongName => "CR-MOUNT-0029",
             Self::Format(error) => error.code(),
             Self::Store { code, .. } => code,
         }

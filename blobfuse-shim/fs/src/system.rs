@@ -194,13 +194,17 @@ impl FileSystem {
             Open::File(handle) => {
                 let file = &handle.file;
                 let path = file.path();
-                if handle.write {
+                let is_last = if handle.write {
+                    // The lock is kept until the writer is gone: nobody would commit what comes in between.
                     let mut state = file.state.lock().await;
                     if let Err(error) = self.0.commit(file, &mut state).await {
                         tracing::warn!(code = error.code(), %error, "closed with content that is lost");
                     }
-                }
-                if self.0.leave(file, handle.write) && lock(&self.0.hidden).contains_key(&path) {
+                    self.0.leave(file, true)
+                } else {
+                    self.0.leave(file, false)
+                };
+                if is_last && lock(&self.0.hidden).contains_key(&path) {
                     let purged = self.0.purge_file(file).await;
                     if let Err(error) = purged {
                         tracing::warn!(code = error.code(), %error, "an unlinked file stays in storage");
@@ -225,36 +229,36 @@ impl FileSystem {
         }
         let orphan = lock(&inner.orphans).get(&ino).cloned();
         let open = orphan.or_else(|| lock(&inner.files).get(&path).cloned());
-        let written = open.filter(|file| file.writing.load(Ordering::Relaxed));
-        match written {
-            Some(file) => {
-                let mut state = file.state.lock().await;
+        if let Some(file) = open {
+            let mut state = file.state.lock().await;
+            // Under the lock: the writer commits and goes without letting anybody in between.
+            if file.writing.load(Ordering::Relaxed) {
                 inner.check_writable()?;
                 state.check(None)?;
                 let outcome = inner.change(&file, &mut state, changes).await;
                 file.show(&state);
                 outcome?;
-            }
-            None if changes.size.is_some() => {
-                // `truncate` without a handle is an open, a change and a close.
-                let opened = self.open(ino, true, changes.size == Some(0)).await?;
-                let handle = inner.file_handle(opened.handle)?;
-                let outcome = async {
-                    let file = &handle.file;
-                    let mut state = file.state.lock().await;
-                    inner.change(file, &mut state, changes).await?;
-                    inner.commit(file, &mut state).await
-                };
-                let outcome = outcome.await;
-                self.release(opened.handle).await?;
-                outcome?;
-            }
-            None => {
-                return Err(FsError::NotSupported(
-                    "attributes of a file that is not open for writing",
-                ));
+                drop(state);
+                return self.attributes(ino).await;
             }
         }
+        if changes.size.is_none() {
+            return Err(FsError::NotSupported(
+                "attributes of a file that is not open for writing",
+            ));
+        }
+        // `truncate` without a handle is an open, a change and a close.
+        let opened = self.open(ino, true, changes.size == Some(0)).await?;
+        let handle = inner.file_handle(opened.handle)?;
+        let outcome = async {
+            let file = &handle.file;
+            let mut state = file.state.lock().await;
+            inner.change(file, &mut state, changes).await?;
+            inner.commit(file, &mut state).await
+        };
+        let outcome = outcome.await;
+        self.release(opened.handle).await?;
+        outcome?;
         self.attributes(ino).await
     }
 
