@@ -8,10 +8,10 @@ use blob_format::manifest::Entry;
 use blob_store::{BlobInfo, BlockId, Metadata, StoreError};
 use bytes::Bytes;
 
+use crate::FsError;
 use crate::cache::ContentId;
 use crate::codec::{self, Frame, Stored, extent_len};
 use crate::inner::Inner;
-use crate::FsError;
 
 /// Whole blobs up to this size are fetched by the request that opens them.
 const SMALL: u64 = 256 << 10;
@@ -149,7 +149,12 @@ impl Inner {
         Ok(())
     }
 
-    pub(crate) async fn tail( &self, path: &str, info: &BlobInfo, length: u64) -> Result<Bytes, FsError> {
+    pub(crate) async fn tail(
+        &self,
+        path: &str,
+        info: &BlobInfo,
+        length: u64,
+    ) -> Result<Bytes, FsError> {
         if length == 0 {
             return Ok(Bytes::new());
         }

@@ -95,7 +95,7 @@ impl BlockSize {
             Some(chunks) if chunks.is_multiple_of(self.sealed()) => Ok(chunks / self.sealed()),
             _ => Err(FormatError::BlockSize {
                 blob,
-                mib: (self.bytes >> 20) as u8,
+                mib: self.bytes >> 20,
             }),
         }
     }
