@@ -121,13 +121,19 @@ async fn boot(
     ready: &OnceLock<FileSystem>,
 ) -> anyhow::Result<()> {
     let (secrets, identity) = (process.client(&SECRETS), process.client(&IDENTITY));
-    tokio::try_join!(secrets.wait_ready(PEERS), identity.wait_ready(PEERS))?;
-    let dek = Arc::new(crate::key::unwrap(args, process).await?);
+    match args.is_keyed() {
+        true => {
+            tokio::try_join!(secrets.wait_ready(PEERS), identity.wait_ready(PEERS)).map(drop)?
+        }
+        false => identity.wait_ready(PEERS).await?,
+    }
+    let dek = Arc::new(crate::key::obtain(args, process).await?);
     let store = store(args, process, &dek)?;
     let options = Options {
         read_only: args.is_read_only(),
         ttl: Duration::from_secs(if args.is_read_only() { 60 } else { 5 }),
-        memory: u64::from(args.memory_limit_mb) << 20,
+        memory: args.memory(),
+        key_id: args.key.wrapped_dek_secret.clone().unwrap_or_default(),
         ..Options::default()
     };
     let fs = match args.manifest_hmac {
@@ -142,7 +148,7 @@ async fn boot(
     };
     fuse::serve(fs.clone(), device, ended).await?;
     tracing::info!(
-        mode = ?args.encryption_mode,
+        mode = ?args.mode(),
         read_only = args.is_read_only(),
         pinned = args.manifest_hmac.is_some(),
         "mounted"

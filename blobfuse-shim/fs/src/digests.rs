@@ -103,7 +103,11 @@ impl Frame for Guarded {
         Ok(opened)
     }
 
-    fn edit(&self) -> Arc<dyn Codec> {
+    fn room(&self, index: u64, clear: Range<u64>) -> u64 {
+        self.frame.room(index, clear)
+    }
+
+    fn edit(&self) -> Result<Arc<dyn Codec>, FsError> {
         self.frame.edit()
     }
 
@@ -134,8 +138,10 @@ impl Inner {
             while ahead.len() < AHEAD
                 && let Some((range, extent)) = fetching.next()
             {
-                let clear = extent.map_or(0, |index| version.extent_len(index));
-                let need = range.end - range.start + clear;
+                let need = match extent {
+                    Some(index) => version.frame.room(index, 0..version.extent_len(index)),
+                    None => range.end - range.start,
+                };
                 // Nobody waits for memory while parts that he fetched hold some.
                 let memory = match ahead.is_empty() {
                     true => Some(self.room(need).await?),

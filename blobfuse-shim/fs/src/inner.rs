@@ -12,10 +12,12 @@ use tokio::sync::{Notify, RwLock, RwLockReadGuard, Semaphore};
 
 use crate::budget::{Budget, Memory};
 use crate::cache::Cache;
+use crate::codec::Layout;
 use crate::directory::Directories;
 use crate::file::{File, Handle};
 use crate::findings::Findings;
 use crate::inode::Nodes;
+use crate::measure::Measured;
 use crate::pinned::Source;
 use crate::version::Version;
 use crate::{DirEntry, FsError, Mode, Opened, Options, Sealed, codec};
@@ -27,6 +29,8 @@ pub(crate) struct Inner {
     pub(crate) store: Arc<dyn BlobStore>,
     pub(crate) dek: Arc<Dek>,
     pub(crate) mode: Mode,
+    pub(crate) layout: Layout,
+    pub(crate) measured: Measured,
     pub(crate) options: Options,
     pub(crate) nodes: Mutex<Nodes>,
     pub(crate) directories: Directories,
@@ -89,9 +93,8 @@ impl Inner {
         mode: Mode,
         options: Options,
     ) -> Self {
-        // A quarter of the memory at most belongs to uploads: a sealed extent each, and room to seal zeros.
-        let (extent, unit) = codec::sizes(mode);
-        let slot = 2 * (extent + 16 * extent.div_ceil(unit)) + 4096;
+        // A quarter of the memory at most belongs to uploads.
+        let slot = codec::upload_room(mode);
         let most = options.uploads.max(1) as u64;
         let slots = (options.memory / 4 / slot).clamp(1, most);
         let pool = options
@@ -104,6 +107,8 @@ impl Inner {
             slots: Arc::new(Semaphore::new(usize::try_from(slots).unwrap_or(1))),
             answers: Semaphore::new(answers),
             relieving: AtomicBool::new(false),
+            layout: Layout::new(mode, &dek, &options.key_id),
+            measured: Measured::default(),
             store,
             dek,
             mode,

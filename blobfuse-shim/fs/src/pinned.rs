@@ -7,10 +7,11 @@ use std::time::SystemTime;
 
 use blob_format::manifest::{self, Entry, Found, Manifest, ManifestHmac, Pinned};
 use blob_format::{FormatError, Params};
-use blob_store::BlobStore;
+use blob_store::{BlobStore, Metadata};
 use cleanroom_crypto::Dek;
 
 use crate::budget::Memory;
+use crate::codec::Layout;
 use crate::digests::Digests;
 use crate::inner::{Inner, lock};
 use crate::read::blocking;
@@ -66,8 +67,8 @@ impl Inner {
         };
         let info = self.bounded(self.store.head(path)).await.map_err(missing)?;
         // Its length is believed only with the footer's MAC: nobody without the key can make it fill the memory.
-        let mode = Mode::CseV2(Params::default());
-        let (opened, _) = self.frame(mode, path, &info).await?;
+        let layout = Layout::new(Mode::CseV2(Params::default()), &self.dek, "");
+        let (opened, _) = self.frame(&layout, path, &info, &Metadata::new()).await?;
         let length = opened.len;
         let need = length.saturating_mul(READING).saturating_add(2 * PART);
         let memory = self.budget.try_take(need);

@@ -168,8 +168,7 @@ impl Inner {
             return Ok(Vec::new());
         }
         let clear = clear_range(version, index, &pending.units);
-        let stored = version.frame.stored(index, clear.clone());
-        let need = (stored.end - stored.start) + (clear.end - clear.start);
+        let need = version.frame.room(index, clear.clone());
         let mut memory = self.room(need).await?;
         let bytes = self.open(file, version, index, clear).await?;
         memory.shrink(bytes.len() as u64);

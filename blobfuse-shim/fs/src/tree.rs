@@ -7,8 +7,6 @@ use std::time::SystemTime;
 
 use blob_store::{BlobInfo, Condition};
 
-use crate::codec::clear_len;
-use crate::directory::Listed;
 use crate::file::File;
 use crate::inner::{Inner, Open, lock};
 use crate::inode::{NONCE, OWN};
@@ -346,15 +344,14 @@ impl Inner {
             .directories
             .snapshot(&*self.store, directory, self.options.ttl);
         let snapshot = self.within(listing).await?;
-        Ok(snapshot.get(name).map(|listed| self.shape(listed)))
-    }
-
-    fn shape(&self, listed: &Listed) -> (Kind, u64, SystemTime) {
-        let length = match (&listed.kind, &listed.info) {
-            (Kind::File, Some(info)) => clear_len(self.mode, info.length),
-            _ => 0,
+        let Some(listed) = snapshot.get(name) else {
+            return Ok(None);
         };
-        (listed.kind, length, listed.modified())
+        let length = match (&listed.kind, &listed.info) {
+            (Kind::File, Some(info)) => self.measure(path, info).await?,
+            _ => Some(0),
+        };
+        Ok(length.map(|length| (listed.kind, length, listed.modified())))
     }
 
     /// Listings take several requests; the bound holds for all of them.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use blob_format::Attributes;
 use blob_format::manifest::Entry;
-use blob_store::{BlobInfo, BlockId, StoreError};
+use blob_store::{BlobInfo, BlockId, Metadata, StoreError};
 use bytes::Bytes;
 
+use crate::FsError;
 use crate::cache::ContentId;
-use crate::codec::{self, Frame, extent_len};
+use crate::codec::{self, Frame, Layout, Stored, extent_len};
 use crate::inner::Inner;
-use crate::{FsError, Mode};
 
 /// Whole blobs up to this size are fetched by the request that opens them.
 const SMALL: u64 = 256 << 10;
@@ -74,6 +74,7 @@ impl Inner {
 
     async fn load_newest(&self, path: &str, listed: Option<BlobInfo>) -> Result<Version, FsError> {
         let (version, blob) = self.load_any(path, listed).await?;
+        self.measured(path, &version);
         self.keep_small(&version, &blob)?;
         Ok(version)
     }
@@ -84,47 +85,64 @@ impl Inner {
         path: &str,
         listed: Option<BlobInfo>,
     ) -> Result<(Version, Bytes), FsError> {
+        if self.layout.needs_metadata() {
+            let (info, metadata) = self.bounded(self.store.describe(path)).await?;
+            return self.load_version(path, info, &metadata).await;
+        }
+        let none = Metadata::new();
         let listed = listed.filter(|info| {
             // Only a request for content can show that it is still true.
-            info.length > 0 && (self.mode != Mode::Cpk || info.length <= SMALL)
+            let tail = self.layout.tail_len(info.length);
+            info.length > 0 && (info.length <= SMALL || !matches!(tail, Ok(0)))
         });
         if let Some(info) = listed {
-            match self.load_version(path, info).await {
+            match self.load_version(path, info, &none).await {
                 Err(FsError::Stale | FsError::NotFound) => {}
                 outcome => return outcome,
             }
         }
         let info = self.bounded(self.store.head(path)).await?;
-        self.load_version(path, info).await
+        self.load_version(path, info, &none).await
     }
 
     /// Authenticates the frame of a version, as far as the layout can; returns the end of its blob, too.
     pub(crate) async fn frame(
         &self,
-        mode: Mode,
+        layout: &Layout,
         path: &str,
         info: &BlobInfo,
+        metadata: &Metadata,
     ) -> Result<(codec::Opened, Bytes), FsError> {
         if info.directory {
             return Err(FsError::IsDirectory);
         }
         let length = info.length;
-        let mut first = codec::tail_len(mode, length)?;
+        let mut first = layout.tail_len(length)?;
         if length <= SMALL {
             first = length;
         }
         let mut tail = self.tail(path, info, first).await?;
-        let needed = codec::needed_tail(mode, length, &tail)?;
+        let needed = layout.needed_tail(length, &tail)?;
         if needed > first {
             // The file's own sizes differ from the mount's.
             tail = self.tail(path, info, needed).await?;
         }
-        let opened = codec::open(mode, &self.dek, path, length, &tail)?;
+        let stored = Stored {
+            length,
+            tail: &tail,
+            metadata,
+        };
+        let opened = layout.open(path, &stored)?;
         Ok((opened, tail))
     }
 
-    async fn load_version(&self, path: &str, info: BlobInfo) -> Result<(Version, Bytes), FsError> {
-        let (opened, tail) = self.frame(self.mode, path, &info).await?;
+    async fn load_version(
+        &self,
+        path: &str,
+        info: BlobInfo,
+        metadata: &Metadata,
+    ) -> Result<(Version, Bytes), FsError> {
+        let (opened, tail) = self.frame(&self.layout, path, &info, metadata).await?;
         let count = codec::extents(opened.frame.extent(), opened.len).max(1);
         let version = Version {
             info,
@@ -160,7 +178,12 @@ impl Inner {
         Ok(())
     }
 
-    async fn tail(&self, path: &str, info: &BlobInfo, length: u64) -> Result<Bytes, FsError> {
+    pub(crate) async fn tail(
+        &self,
+        path: &str,
+        info: &BlobInfo,
+        length: u64,
+    ) -> Result<Bytes, FsError> {
         if length == 0 {
             return Ok(Bytes::new());
         }
