@@ -356,8 +356,7 @@ impl Inner {
 
     /// A commit replaced a version of a path.
     pub(crate) fn replaced(&self, path: &str, old: Option<&Version>, new: &Version) {
-        let old = old.map(|old| &old.info.etag);
-        lock(&self.nodes).replaced(path, old, &new.info.etag);
+        lock(&self.nodes).replaced(path, old, new);
     }
 
     pub(crate) fn known(&self, path: &str, etag: &Etag) -> Option<Entry> {

@@ -23,6 +23,7 @@ mod inner;
 mod inode;
 mod measure;
 mod names;
+mod opening;
 mod pinned;
 mod read;
 mod rename;

@@ -133,7 +133,7 @@ impl Inner {
         self.moved((old, version), (new, &moved), false);
         let mut nodes = lock(&self.nodes);
         nodes.rename(old, new);
-        nodes.replaced(new, Some(&version.info.etag), &moved.info.etag);
+        nodes.replaced(new, Some(version), &moved);
         Ok(Arc::new(moved))
     }
 

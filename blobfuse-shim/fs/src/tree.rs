@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use blob_store::{BlobInfo, Condition};
 
+use crate::directory::Snapshot;
 use crate::file::File;
 use crate::inner::{Inner, Open, lock};
 use crate::inode::{NONCE, OWN};
@@ -39,8 +40,11 @@ impl FileSystem {
         }
         let path = names::join(&inner.directory(parent)?, name)?;
         let (kind, size, modified) = inner.find(&path).await?.ok_or(FsError::NotFound)?;
+        let mut nodes = lock(&inner.nodes);
+        // It may have been opened meanwhile: what was listed must not be told after what was authenticated.
+        let (kind, size, modified) = inner.shown(&path).unwrap_or((kind, size, modified));
         Ok(Attr {
-            ino: lock(&inner.nodes).look_up(&path, kind),
+            ino: nodes.look_up(&path, kind, size),
             kind,
             size,
             modified,
@@ -83,6 +87,12 @@ impl FileSystem {
             }
             None => inner.find(&path).await?.ok_or(FsError::NotFound)?,
         };
+        let mut nodes = lock(&inner.nodes);
+        let (kind, size, modified) = match unlinked {
+            true => (kind, size, modified),
+            false => inner.shown(&path).unwrap_or((kind, size, modified)),
+        };
+        nodes.tell(ino, size);
         Ok(Attr {
             ino,
             kind,
@@ -321,17 +331,28 @@ impl Inner {
         self.directories.known(directory)?.get(name)?.info.clone()
     }
 
+    /// Of a file that is open: None while it is being opened for the first time.
+    fn shown(&self, path: &str) -> Option<(Kind, u64, SystemTime)> {
+        let open = lock(&self.files).get(path).cloned();
+        let (length, modified) = open?.look()?;
+        Some((Kind::File, length, modified))
+    }
+
+    /// The listing of a directory, at most the mount's time to live old.
+    pub(crate) async fn snapshot(&self, directory: &str) -> Result<Arc<Snapshot>, FsError> {
+        let listing = self
+            .directories
+            .snapshot(&*self.store, directory, self.options.ttl);
+        self.within(listing).await
+    }
+
     /// Kind, length and time of a path: of the open file if there is one, else of the listing.
     pub(crate) async fn find(
         &self,
         path: &str,
     ) -> Result<Option<(Kind, u64, SystemTime)>, FsError> {
-        let open = lock(&self.files).get(path).cloned();
-        if let Some(file) = open {
-            // None while it is being opened for the first time.
-            if let Some((length, modified)) = file.look() {
-                return Ok(Some((Kind::File, length, modified)));
-            }
+        if let Some(shown) = self.shown(path) {
+            return Ok(Some(shown));
         }
         if lock(&self.hidden).contains_key(path) {
             return Ok(None);
@@ -340,10 +361,7 @@ impl Inner {
             return Ok(source.find(path));
         }
         let (directory, name) = names::split(path);
-        let listing = self
-            .directories
-            .snapshot(&*self.store, directory, self.options.ttl);
-        let snapshot = self.within(listing).await?;
+        let snapshot = self.snapshot(directory).await?;
         let Some(listed) = snapshot.get(name) else {
             return Ok(None);
         };
@@ -365,10 +383,7 @@ impl Inner {
     }
 
     async fn listed_names(&self, path: &str) -> Result<BTreeMap<String, Kind>, FsError> {
-        let listing = self
-            .directories
-            .snapshot(&*self.store, path, self.options.ttl);
-        let snapshot = self.within(listing).await?;
+        let snapshot = self.snapshot(path).await?;
         let names = snapshot.iter();
         Ok(names
             .map(|(name, listed)| (name.clone(), listed.kind))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use blob_format::Attributes;
 use blob_format::manifest::Entry;
-use blob_store::{BlobInfo, BlockId, Metadata, StoreError};
+use blob_store::{BlobInfo, BlockId, Etag, Metadata, StoreError};
 use bytes::Bytes;
 
 use crate::FsError;
@@ -51,7 +51,21 @@ impl Contents {
     }
 }
 
+/// What tells two versions apart: a store could show two under one ETag.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Identity {
+    etag: Etag,
+    authenticator: Option<[u8; 32]>,
+}
+
 impl Version {
+    pub(crate) fn identity(&self) -> Identity {
+        Identity {
+            etag: self.info.etag.clone(),
+            authenticator: self.entry.as_ref().map(|entry| entry.authenticator),
+        }
+    }
+
     pub(crate) fn extent_len(&self, index: u64) -> u64 {
         extent_len(self.frame.extent(), index, self.len)
     }
@@ -196,7 +210,7 @@ impl Inner {
         &self,
         path: &str,
         range: std::ops::Range<u64>,
-        etag: &blob_store::Etag,
+        etag: &Etag,
     ) -> Result<Bytes, FsError> {
         let length = range.end - range.start;
         let bytes = self
