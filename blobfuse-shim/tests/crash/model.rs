@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
 
 pub(crate) type Content = Arc<Vec<u8>>;
 pub(crate) type Files = BTreeMap<String, Content>;
@@ -59,10 +60,12 @@ impl Writer {
         }
     }
 
-    /// Works until the mount is dead.
-    pub(crate) fn work(&mut self, mount: &Path, killed: &AtomicBool) {
+    /// Works until the mount is dead, and tells of each step that begins.
+    pub(crate) fn work(&mut self, mount: &Path, killed: &AtomicBool, steps: &Sender<()>) {
         let mut open = BTreeMap::new();
         loop {
+            // Nobody listens once the process is killed.
+            let _ = steps.send(());
             if let Err(error) = self.step(mount, &mut open) {
                 assert!(
                     killed.load(Ordering::SeqCst),
