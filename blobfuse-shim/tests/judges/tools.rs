@@ -43,8 +43,11 @@ impl Bench {
     pub(crate) fn tool(&self, name: &str) -> PathBuf {
         let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.work/tools/bin");
         let copy = self.scratch.path().join(name);
-        fs::copy(tools.join(name), &copy)
-            .unwrap_or_else(|error| panic!("{name}: {error}; tests/setup installs it"));
+        let copied = fs::copy(tools.join(name), &copy);
+        assert!(
+            copied.is_ok(),
+            "{name}: {copied:?}; tests/setup installs it"
+        );
         copy
     }
 
