@@ -99,6 +99,7 @@ impl Inner {
     ) -> Result<(), FsError> {
         state.error = Some(error.clone());
         state.draft = None;
+        file.failed();
         if !file.is_unlinked() {
             let path = file.path();
             self.lost(&path);

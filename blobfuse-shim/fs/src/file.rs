@@ -19,6 +19,8 @@ pub(crate) struct File {
     unlinked: AtomicBool,
     /// Its blob is gone, too: nothing more can be staged for it.
     severed: AtomicBool,
+    /// What was written to it is lost; it fails until its last handle is closed.
+    failed: AtomicBool,
     /// Both change under the table of open files.
     pub(crate) handles: AtomicUsize,
     pub(crate) writing: AtomicBool,
@@ -74,6 +76,7 @@ impl File {
             shown: Mutex::default(),
             unlinked: AtomicBool::new(false),
             severed: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             handles: AtomicUsize::new(0),
             writing: AtomicBool::new(false),
         }
@@ -108,6 +111,14 @@ impl File {
 
     pub(crate) fn unlink(&self) {
         self.unlinked.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn failed(&self) {
+        self.failed.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn is_severed(&self) -> bool {

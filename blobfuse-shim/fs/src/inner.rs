@@ -224,9 +224,15 @@ impl Inner {
         Ok(gate)
     }
 
-    /// Opens a path, waiting a moment for its writer to go: the kernel reports that a handle was closed only after
-    /// `close` has returned.
+    /// Opens a path, waiting a moment for its writer to go, and for handles of a file that failed: the kernel reports that
+    /// a handle was closed only after `close` has returned.
     pub(crate) async fn enter(&self, path: &str, write: bool) -> Result<Arc<File>, FsError> {
+        let check = || match lock(&self.files).get(path) {
+            Some(file) if file.has_failed() => Err(FsError::Busy),
+            _ => Ok(()),
+        };
+        // Who is still there after that gets the error that the others got.
+        let _ = self.after_release(check).await;
         self.after_release(|| self.try_enter(path, write)).await
     }
 

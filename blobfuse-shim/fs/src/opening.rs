@@ -13,7 +13,6 @@ impl Inner {
     pub(crate) async fn open_file(
         self: &Arc<Self>,
         ino: u64,
-        path: &str,
         file: &Arc<File>,
         truncate: bool,
     ) -> Result<(u64, bool), FsError> {
@@ -21,6 +20,8 @@ impl Inner {
         if file.is_unlinked() {
             return Err(FsError::Gone);
         }
+        // It may have been renamed while this waited.
+        let path = &file.path();
         self.freshen(path, file, &mut state).await?;
         state.check(None)?;
         file.show(&state);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use blob_store::{BlockId, Condition, Metadata};
 
 use crate::draft::Staging;
+use crate::file::File;
 use crate::inner::{Inner, lock};
 use crate::version::Version;
 use crate::{FileSystem, FsError, Kind, names};
@@ -50,18 +51,28 @@ impl FileSystem {
 
 impl Inner {
     async fn rename_file(self: &Arc<Self>, old: &str, new: &str) -> Result<(), FsError> {
-        let open = lock(&self.files).get(old).cloned();
-        let Some(file) = open else {
-            let version = Arc::new(self.load(old, self.listed(old)).await?);
-            self.move_blob(old, &version, new).await?;
-            return Ok(());
-        };
+        // Counted as a handle, so that nobody opens another file of this name meanwhile.
+        let file = self.enter(old, false).await?;
+        let outcome = self.rename_entered(old, &file, new).await;
+        self.let_go(&file, false).await;
+        outcome
+    }
+
+    async fn rename_entered(
+        self: &Arc<Self>,
+        old: &str,
+        file: &Arc<File>,
+        new: &str,
+    ) -> Result<(), FsError> {
         let mut state = file.state.lock().await;
+        if file.is_unlinked() || file.path() != old {
+            return Err(FsError::Gone);
+        }
         state.check(None)?;
-        self.commit(&file, &mut state).await?;
+        self.commit(file, &mut state).await?;
         let version = match &state.stored {
             Some(stored) => Arc::clone(stored),
-            None => Arc::new(self.load(old, None).await?),
+            None => Arc::new(self.load(old, self.listed(old)).await?),
         };
         let moved = self.move_blob(old, &version, new).await?;
         file.moved(new);

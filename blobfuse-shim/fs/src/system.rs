@@ -60,13 +60,13 @@ impl FileSystem {
         }
         let file = inner.enter(&path, write).await?;
         let truncate = write && truncate;
-        match inner.open_file(ino, &path, &file, truncate).await {
+        match inner.open_file(ino, &file, truncate).await {
             Ok((epoch, keep)) => {
                 let handle = Handle::new(file, write, epoch);
                 Ok(inner.register(Open::File(Arc::new(handle)), false, keep))
             }
             Err(error) => {
-                inner.leave(&file, write);
+                inner.let_go(&file, write).await;
                 Err(error)
             }
         }
@@ -182,22 +182,17 @@ impl FileSystem {
         match open.ok_or(FsError::Handle)? {
             Open::File(handle) => {
                 let file = &handle.file;
-                let path = file.path();
-                let is_last = if handle.write {
+                if handle.write {
                     // The lock is kept until the writer is gone: nobody would commit what comes in between.
                     let mut state = file.state.lock().await;
                     if let Err(error) = self.0.commit(file, &mut state).await {
                         tracing::warn!(code = error.code(), %error, "closed with content that is lost");
                     }
-                    self.0.leave(file, true)
+                    let is_last = self.0.leave(file, true);
+                    drop(state);
+                    self.0.end(file, is_last).await;
                 } else {
-                    self.0.leave(file, false)
-                };
-                if is_last && lock(&self.0.hidden).contains_key(&path) {
-                    let purged = self.0.purge_file(file).await;
-                    if let Err(error) = purged {
-                        tracing::warn!(code = error.code(), %error, "an unlinked file stays in storage");
-                    }
+                    self.0.let_go(file, false).await;
                 }
             }
             Open::Directory(_) | Open::Nonce(_) => {}

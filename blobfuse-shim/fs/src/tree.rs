@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use blob_store::{BlobInfo, Condition};
+use sidecar_http::Coded;
 
 use crate::directory::Snapshot;
 use crate::file::File;
@@ -266,14 +267,34 @@ impl Inner {
         }
     }
 
+    /// Ends a handle, and an unlinked file with its last one.
+    pub(crate) async fn let_go(&self, file: &Arc<File>, write: bool) {
+        let is_last = self.leave(file, write);
+        self.end(file, is_last).await;
+    }
+
+    /// After [`Inner::leave`].
+    pub(crate) async fn end(&self, file: &Arc<File>, is_last: bool) {
+        if is_last
+            && lock(&self.hidden).contains_key(&file.path())
+            && let Err(error) = self.purge_file(file).await
+        {
+            tracing::warn!(code = error.code(), %error, "an unlinked file stays in storage");
+        }
+    }
+
     async fn delete_newest(&self, path: &str) -> Result<(), FsError> {
         let info = self.bounded(self.store.head(path)).await?;
         let condition = Condition::Match(info.etag);
-        let gone = self.bounded(self.store.delete(path, &condition)).await;
-        if gone.is_err() {
-            self.directories.changed(path);
+        match self.bounded(self.store.delete(path, &condition)).await {
+            // It was there a moment ago: the answer to a first request got lost.
+            Err(FsError::NotFound) => Ok(()),
+            Err(error) => {
+                self.directories.changed(path);
+                Err(error)
+            }
+            Ok(()) => Ok(()),
         }
-        gone
     }
 
     /// Deletes the blobs of unlinked files at a path and below it; handles that are still open lose them.
