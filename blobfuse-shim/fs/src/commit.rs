@@ -7,7 +7,6 @@ use std::time::SystemTime;
 use blob_format::manifest::Entry;
 use blob_store::{BlobInfo, BlockId, Condition, Etag, StoreError};
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::FsError;
 use crate::cache::ContentId;
@@ -17,6 +16,7 @@ use crate::file::{File, State};
 use crate::inner::{Inner, lock};
 use crate::read::{INLINE, blocking};
 use crate::version::{Contents, Version};
+use crate::write::MOST_BLOCKS;
 
 /// Blocks of a commit that are no extents: their uploads report no place in the draft.
 const NOWHERE: u64 = u64::MAX;
@@ -161,7 +161,7 @@ impl Inner {
         path: &str,
         draft: &mut Draft,
     ) -> Result<Arc<Version>, FsError> {
-        let _slot = self.slot().await?;
+        let _slot = self.slot(draft.codec.extent()).await?;
         let mut contents = Contents::new(self.cache.contents(1));
         let content = self.cache.contents(1);
         contents.changed.insert(0, content);
@@ -215,12 +215,6 @@ impl Inner {
         }
     }
 
-    /// Memory and leave for one upload; waits.
-    pub(crate) async fn slot(&self) -> Result<OwnedSemaphorePermit, FsError> {
-        let slot = Arc::clone(&self.slots).acquire_owned().await;
-        slot.map_err(|_| FsError::Handle)
-    }
-
     /// Seals a changed extent and sends it on its way; its clear bytes move to the cache. Waits for a slot.
     pub(crate) async fn stage(
         self: &Arc<Self>,
@@ -232,7 +226,7 @@ impl Inner {
         let buffer = match draft.extents.get(&index) {
             None | Some(Extent::Staged { .. }) => return Ok(()),
             Some(Extent::Zero | Extent::Dirty(_)) => {
-                let slot = self.slot().await?;
+                let slot = self.slot(draft.codec.extent()).await?;
                 (slot, draft.extents.remove(&index))
             }
         };
@@ -341,8 +335,12 @@ impl Inner {
                 base_blocks = Some(self.blocks_of(path, &base).await?);
             }
             let known = base_blocks.as_deref().unwrap_or_default();
-            let largest = base.frame.extent();
-            for part in take_over(known, start..end, largest) {
+            let parts = take_over(known, start..end, self.extent);
+            // Before any of it is sent.
+            if (pieces.len() + parts.len()) as u64 > MOST_BLOCKS {
+                return Err(FsError::TooLarge);
+            }
+            for part in parts {
                 let (id, size) = match part {
                     Part::Block(id, size) => (id, size),
                     Part::Copy(range) => {
@@ -404,7 +402,7 @@ impl Inner {
         index: u64,
         draft: &mut Draft,
     ) -> Result<BlockId, FsError> {
-        let slot = self.slot().await?;
+        let slot = self.slot(base.frame.extent()).await?;
         let block = draft.staging.block();
         let (inner, path) = (Arc::clone(self), path.to_owned());
         let (base, codec) = (Arc::clone(base), Arc::clone(&draft.codec));
@@ -441,7 +439,7 @@ impl Inner {
         to: &str,
         staging: &mut Staging,
     ) -> Result<BlockId, FsError> {
-        let slot = self.slot().await?;
+        let slot = self.slot(self.extent).await?;
         let block = staging.block();
         let (inner, from, to) = (Arc::clone(self), from.to_owned(), to.to_owned());
         let version = Arc::clone(version);

@@ -21,6 +21,8 @@ pub(crate) struct File {
     severed: AtomicBool,
     /// What was written to it is lost; it fails until its last handle is closed.
     failed: AtomicBool,
+    /// Somebody is about to commit it for its memory.
+    relieving: AtomicBool,
     /// Both change under the table of open files.
     pub(crate) handles: AtomicUsize,
     pub(crate) writing: AtomicBool,
@@ -77,6 +79,7 @@ impl File {
             unlinked: AtomicBool::new(false),
             severed: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            relieving: AtomicBool::new(false),
             handles: AtomicUsize::new(0),
             writing: AtomicBool::new(false),
         }
@@ -111,6 +114,15 @@ impl File {
 
     pub(crate) fn unlink(&self) {
         self.unlinked.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether somebody is about to commit it for its memory already.
+    pub(crate) fn relieve(&self) -> bool {
+        self.relieving.swap(true, Ordering::SeqCst)
+    }
+
+    pub(crate) fn relieved(&self) {
+        self.relieving.store(false, Ordering::SeqCst);
     }
 
     pub(crate) fn has_failed(&self) -> bool {

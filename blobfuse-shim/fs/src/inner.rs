@@ -1,29 +1,25 @@
 //! What a mounted container shares: its tables, budgets and flags.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
 use blob_format::manifest::Entry;
 use blob_store::{BlobStore, Etag, StoreError};
 use cleanroom_crypto::Dek;
-use tokio::sync::{Notify, RwLock, RwLockReadGuard, Semaphore};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Notify, OwnedSemaphorePermit, RwLock, RwLockReadGuard, Semaphore};
 
 use crate::budget::{Budget, Memory};
 use crate::cache::Cache;
 use crate::codec::Layout;
 use crate::directory::Directories;
-use crate::file::{File, Handle};
+use crate::draft::Draft;
+use crate::file::{File, Handle, State};
 use crate::findings::Findings;
 use crate::inode::Nodes;
 use crate::measure::Measured;
 use crate::pinned::Source;
 use crate::version::Version;
 use crate::{DirEntry, FsError, Mode, Opened, Options, Sealed, codec};
-
-/// How long idle files are left alone while somebody waits for memory.
-const RELIEF: Duration = Duration::from_millis(5);
 
 pub(crate) struct Inner {
     pub(crate) store: Arc<dyn BlobStore>,
@@ -55,11 +51,13 @@ pub(crate) struct Inner {
     released: Notify,
     pub(crate) budget: Budget,
     pub(crate) cache: Arc<Cache>,
-    /// Uploads under way; each has memory of its own for one sealed extent.
+    /// Uploads under way; each has memory of its own for one sealed extent of a file that this mount makes.
     pub(crate) slots: Arc<Semaphore>,
+    most_slots: u64,
+    /// Clear bytes of such an extent; also what is copied from blob to blob at once.
+    pub(crate) extent: u64,
     /// Pages for answers to reads.
     pub(crate) answers: Semaphore,
-    relieving: AtomicBool,
     /// What the contract lists, if it pins a manifest.
     pub(crate) source: Option<Source>,
     pub(crate) findings: Findings,
@@ -101,13 +99,16 @@ impl Inner {
             .memory
             .saturating_sub(options.answers() + slots * slot);
         let answers = usize::try_from(options.answers() / 4096).unwrap_or(1);
+        let layout = Layout::new(mode, &dek, &options.key_id);
+        let extent = layout.create().map_or(slot / 2, |codec| codec.extent());
         Self {
             budget: Budget::new(pool),
             cache: Arc::new(Cache::new()),
             slots: Arc::new(Semaphore::new(usize::try_from(slots).unwrap_or(1))),
             answers: Semaphore::new(answers),
-            relieving: AtomicBool::new(false),
-            layout: Layout::new(mode, &dek, &options.key_id),
+            most_slots: slots,
+            extent,
+            layout,
             measured: Measured::default(),
             store,
             dek,
@@ -162,37 +163,59 @@ impl Inner {
         }
     }
 
-    /// Commits what idle files hold in memory for as long as somebody waits for it.
+    /// Commits what idle files hold in memory, for somebody who waits for it. What is written from here on leaves with the
+    /// operation that writes it.
     fn relieve(self: &Arc<Self>) {
-        if self.relieving.swap(true, Ordering::SeqCst) {
-            return;
+        let open = lock(&self.files).values().cloned().collect::<Vec<_>>();
+        let orphans = lock(&self.orphans).values().cloned().collect::<Vec<_>>();
+        for file in open.into_iter().chain(orphans) {
+            if file.relieve() {
+                continue;
+            }
+            let inner = Arc::clone(self);
+            tokio::spawn(async move {
+                // Who holds the lock gives his memory back before he waits himself.
+                let mut state = file.state.lock().await;
+                file.relieved();
+                // A failure stays with the file.
+                let _ = inner.yield_memory(&file, &mut state).await;
+            });
         }
-        let inner = Arc::clone(self);
-        tokio::spawn(async move {
-            while inner.budget.is_short() {
-                let open = lock(&inner.files).values().cloned().collect::<Vec<_>>();
-                let orphans = lock(&inner.orphans).values().cloned().collect::<Vec<_>>();
-                for file in open.into_iter().chain(orphans) {
-                    // Who holds the lock gives his memory back before he waits himself.
-                    if let Ok(mut state) = file.state.try_lock()
-                        && state
-                            .draft
-                            .as_ref()
-                            .is_some_and(|draft| draft.holds_memory())
-                    {
-                        // A failure stays with the file.
-                        let _ = inner.spill(&file, &mut state).await;
-                    }
-                }
-                inner.give_way();
-                tokio::time::sleep(RELIEF).await;
-            }
-            inner.relieving.store(false, Ordering::SeqCst);
-            // Somebody may have come in between.
-            if inner.budget.is_short() {
-                inner.relieve();
-            }
-        });
+        self.give_way();
+    }
+
+    /// If somebody waits for memory, what this file holds is his.
+    pub(crate) async fn yield_memory(
+        self: &Arc<Self>,
+        file: &File,
+        state: &mut State,
+    ) -> Result<(), FsError> {
+        let holds = |draft: &Draft| draft.holds_memory();
+        if self.budget.is_short() && state.draft.as_deref().is_some_and(holds) {
+            self.spill(file, state).await?;
+        }
+        Ok(())
+    }
+
+    /// Memory and leave for one upload of a part of a file with extents of this length; waits.
+    pub(crate) async fn slot(&self, extent: u64) -> Result<OwnedSemaphorePermit, FsError> {
+        let count = u32::try_from(self.slots_for(extent)).unwrap_or(u32::MAX);
+        let slot = Arc::clone(&self.slots).acquire_many_owned(count).await;
+        slot.map_err(|_| FsError::Handle)
+    }
+
+    fn slots_for(&self, extent: u64) -> u64 {
+        extent.div_ceil(self.extent).max(1)
+    }
+
+    /// A file of format v2 brings its own sizes along: changing it seals extents of that length.
+    pub(crate) fn check_extent(&self, extent: u64) -> Result<(), FsError> {
+        if self.slots_for(extent) > self.most_slots {
+            return Err(FsError::NotSupported(
+                "changes to a file whose extents are too large for the memory limit",
+            ));
+        }
+        Ok(())
     }
 
     pub(crate) fn check_writable(&self) -> Result<(), FsError> {

@@ -171,8 +171,8 @@ impl Inner {
             }
             None => (length, Vec::new(), Metadata::new()),
         };
-        if length <= ONE_PIECE.min(version.frame.extent()) {
-            let _slot = self.slot().await?;
+        if length <= ONE_PIECE.min(self.extent) {
+            let _slot = self.slot(self.extent).await?;
             let mut bytes = match body {
                 0 => Vec::new(),
                 body => Vec::from(self.get(old, 0..body, &version.info.etag).await?),
@@ -190,7 +190,7 @@ impl Inner {
         let mut blocks = Vec::new();
         let mut at = 0;
         while at < body {
-            let end = body.min(at + version.frame.extent());
+            let end = body.min(at + self.extent);
             let id = self.copy_range(old, version, at..end, new, &mut staging);
             blocks.push((id.await?, end - at));
             at = end;

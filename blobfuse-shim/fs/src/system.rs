@@ -143,6 +143,10 @@ impl FileSystem {
         inner.check_writable()?;
         state.check(Some(handle.epoch))?;
         let outcome = inner.write_at(file, &mut state, offset, data).await;
+        if outcome.is_err() {
+            // Also what came before the error: nobody else looks after it.
+            let _ = inner.yield_memory(file, &mut state).await;
+        }
         file.show(&state);
         outcome
     }
@@ -242,6 +246,32 @@ impl FileSystem {
         };
         let outcome = outcome.await;
         self.release(opened.handle).await?;
+        outcome?;
+        self.attributes(ino).await
+    }
+
+    /// As [`FileSystem::set_attributes`] through a handle, which must be of the version that is changed.
+    ///
+    /// # Errors
+    /// [`FsError::Stale`] if the file was replaced since it was opened.
+    pub async fn set_attributes_through(
+        &self,
+        handle: u64,
+        ino: u64,
+        changes: Changes,
+    ) -> Result<Attr, FsError> {
+        let inner = &self.0;
+        let handle = match inner.handle(handle)? {
+            Open::File(handle) if handle.write => handle,
+            _ => return self.set_attributes(ino, changes).await,
+        };
+        let file = &handle.file;
+        let mut state = file.state.lock().await;
+        inner.check_writable()?;
+        state.check(Some(handle.epoch))?;
+        let outcome = inner.change(file, &mut state, changes).await;
+        file.show(&state);
+        drop(state);
         outcome?;
         self.attributes(ino).await
     }

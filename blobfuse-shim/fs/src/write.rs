@@ -13,7 +13,7 @@ use crate::inner::Inner;
 use crate::{Changes, FsError, Mode};
 
 /// Blocks of a blob that the service commits, less the trailer's.
-const MOST_EXTENTS: u64 = 49_999;
+pub(crate) const MOST_BLOCKS: u64 = 49_999;
 /// Smallest allocation for an extent, in bytes.
 const SMALLEST: u64 = 4096;
 
@@ -33,6 +33,7 @@ impl Inner {
             (None, Some(stored)) => {
                 let condition = Condition::Match(stored.info.etag.clone());
                 let codec = stored.frame.edit()?;
+                self.check_extent(codec.extent())?;
                 Box::new(Draft::new(codec, Some(Arc::clone(stored)), condition)?)
             }
             (None, None) => return Err(FsError::Handle),
@@ -94,10 +95,7 @@ impl Inner {
             }
             rest = later;
         }
-        if self.budget.is_short() {
-            self.spill(file, state).await?;
-        }
-        Ok(())
+        self.yield_memory(file, state).await
     }
 
     /// Changes the length; what is added reads as zeros.
@@ -175,7 +173,7 @@ impl Inner {
     }
 
     fn check_len(&self, draft: &Draft, len: Option<u64>) -> Result<u64, FsError> {
-        let most = draft.codec.extent().saturating_mul(MOST_EXTENTS);
+        let most = draft.codec.extent().saturating_mul(MOST_BLOCKS);
         len.filter(|len| *len <= most).ok_or(FsError::TooLarge)
     }
 
@@ -294,6 +292,7 @@ impl Inner {
     ) -> Result<(), FsError> {
         if let Some(size) = changes.size {
             self.set_len(file, state, size).await?;
+            self.yield_memory(file, state).await?;
         }
         let records = matches!(self.mode, Mode::CseV2(_));
         if let Some(mode) = changes.mode {

@@ -153,7 +153,7 @@ impl Filesystem for Adapter {
         atime: Option<TimeOrNow>,
         mtime: Option<TimeOrNow>,
         _ctime: Option<SystemTime>,
-        _fh: Option<FileHandle>,
+        fh: Option<FileHandle>,
         _crtime: Option<SystemTime>,
         _chgtime: Option<SystemTime>,
         _bkuptime: Option<SystemTime>,
@@ -186,7 +186,10 @@ impl Filesystem for Adapter {
                 if changes == Changes::default() {
                     return Ok(attr);
                 }
-                fs.set_attributes(ino.0, changes).await
+                match fh {
+                    Some(fh) => fs.set_attributes_through(fh.0, ino.0, changes).await,
+                    None => fs.set_attributes(ino.0, changes).await,
+                }
             };
             match work.await {
                 Ok(attr) => reply.attr(&ttl, &shown(&attr, read_only)),

@@ -4,6 +4,7 @@ mod model;
 mod names;
 mod pinned;
 mod sealing;
+mod versions;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -55,6 +55,8 @@ pub enum Failure {
     Extended,
     /// The operation happens, its answer is lost.
     LostAnswer,
+    /// The same of a deletion, and the client asks again.
+    Repeated,
 }
 
 #[derive(Debug)]
@@ -153,7 +155,10 @@ impl Faulty {
         lock(&self.log).push(operation);
         let failure = self.planned(operation);
         match failure {
-            None | Some(Failure::Truncated | Failure::Extended | Failure::LostAnswer) => {}
+            None
+            | Some(
+                Failure::Truncated | Failure::Extended | Failure::LostAnswer | Failure::Repeated,
+            ) => {}
             Some(Failure::Hang) => std::future::pending().await,
             Some(Failure::Slow(time)) => tokio::time::sleep(time).await,
             Some(Failure::Overtaken) => {
@@ -319,6 +324,14 @@ impl BlobStore for Faulty {
     }
 
     fn delete<'a>(&'a self, name: &'a str, condition: &'a Condition) -> Outcome<'a, ()> {
-        after_plan!(self, Delete, name, self.inner.delete(name, condition))
+        Box::pin(async move {
+            let failure = self.before(Operation::Delete, name).await?;
+            self.inner.delete(name, condition).await?;
+            match failure {
+                Some(Failure::LostAnswer) => Err(unavailable(500, "OperationTimedOut")),
+                Some(Failure::Repeated) => self.inner.delete(name, condition).await,
+                _ => Ok(()),
+            }
+        })
     }
 }
