@@ -223,7 +223,7 @@ fn durable_8_sigterm_brings_home_what_was_written_and_tells_when_it_cannot() {
 }
 
 #[test]
-fn resident_memory_follows_the_budget() {
+fn memory_1_resident_memory_follows_the_budget() {
     let room = Room::new();
     let mut shim = room.start(
         "output",

@@ -236,8 +236,8 @@ impl Room {
             });
         }
         let child = command.spawn().unwrap();
-        // Spawning returns after exec, so the namespace is the child's own.
-        let namespace = fs::File::open(format!("/proc/{}/ns/mnt", child.id())).unwrap();
+        // Spawning returns after exec, so the namespace is the child's own; one that has ended already has none.
+        let namespace = fs::File::open(format!("/proc/{}/ns/mnt", child.id())).ok();
         Shim {
             child,
             namespace,
@@ -250,7 +250,7 @@ impl Room {
 
 pub(crate) struct Shim {
     child: Child,
-    namespace: fs::File,
+    namespace: Option<fs::File>,
     socket: PathBuf,
     uid: u32,
     log: PathBuf,
@@ -300,7 +300,7 @@ impl Shim {
         uid: u32,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> T {
-        let namespace = self.namespace.try_clone().unwrap();
+        let namespace = self.namespace.as_ref().unwrap().try_clone().unwrap();
         on_thread(move || {
             // A thread shares its root and directory with the process until it says otherwise.
             unshare(CloneFlags::CLONE_FS).unwrap();

@@ -3,7 +3,10 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::time::{Duration, SystemTime};
 
-use crate::room::{Mount, errno, sink};
+use blob_format::Params;
+use blob_fs::Mode;
+
+use crate::room::{Mount, committed, errno, options, pattern, sink, store, write_synced};
 
 #[test]
 fn attr_1_owner_and_mode() {
@@ -123,4 +126,30 @@ fn attr_8_time_of_access() {
     file.set_times(alone.set_modified(time)).unwrap();
     let meta = file.metadata().unwrap();
     assert_eq!(meta.accessed().unwrap(), meta.modified().unwrap());
+}
+
+#[test]
+fn attr_9_lengths_that_no_listing_can_know() {
+    // Of other sizes than the mount's: the length that the blob's length would have is shorter, or longer.
+    let sizes = |segment, extent| Mode::CseV2(Params::new(segment, extent).unwrap());
+    for (theirs, ours) in [
+        (sizes(16, 22), sizes(16, 20)),
+        (sizes(12, 12), sizes(16, 22)),
+    ] {
+        let (memory, faulty) = store();
+        let mount = Mount::with(faulty.clone(), 7, theirs, options(false));
+        let mut data = pattern(3_000_000);
+        write_synced(&mount.at("a"), &data).unwrap();
+        write_synced(&mount.at("b"), &data).unwrap();
+        drop(mount);
+        let mount = Mount::with(faulty, 7, ours, options(false));
+        assert_ne!(fs::metadata(mount.at("a")).unwrap().len(), 3_000_000);
+        assert!(fs::read(mount.at("a")).unwrap() == data);
+        assert_eq!(fs::metadata(mount.at("a")).unwrap().len(), 3_000_000);
+        let mut file = File::options().append(true).open(mount.at("b")).unwrap();
+        file.write_all(b"appended").unwrap();
+        file.sync_all().unwrap();
+        data.extend_from_slice(b"appended");
+        assert!(committed(&memory, "b").unwrap() == data);
+    }
 }

@@ -1,11 +1,11 @@
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::{Duration, Instant};
 
 use blob_store::testing::{Failure, Operation};
 use blob_store::{BlobStore, Condition};
 
-use crate::room::{Mount, errno, pattern, sink, write_synced};
+use crate::room::{Mount, errno, options, pattern, sink, write_synced};
 
 #[test]
 fn trouble_1_changed_content() {
@@ -44,6 +44,34 @@ fn trouble_2_a_replaced_file() {
     again.read_exact_at(&mut part, 41 << 20).unwrap();
     assert_eq!(part, vec![9; 4096]);
     assert_eq!(errno(file.read_at(&mut part, 42 << 20)), libc::ESTALE);
+    // The pages that the new handle read are not those of the old one.
+    assert_eq!(errno(file.read_at(&mut part, 41 << 20)), libc::ESTALE);
+    assert_ne!(
+        again.metadata().unwrap().ino(),
+        file.metadata().unwrap().ino()
+    );
+
+    // Nobody read the old one since: what is noticed is the listing.
+    let (memory, faulty, mount) = sink();
+    write_synced(&mount.at("a"), &old).unwrap();
+    drop(mount);
+    let wary = blob_fs::Options {
+        ttl: Duration::ZERO,
+        ..options(true)
+    };
+    let mode = blob_fs::Mode::CseV2(blob_format::Params::default());
+    let mount = Mount::with(faulty, 7, mode, wary);
+    let file = File::open(mount.at("a")).unwrap();
+    file.read_exact_at(&mut part, 0).unwrap();
+    let other = Mount::new(blob_store::testing::Faulty::new(memory.clone()), 7, false);
+    write_synced(&other.at("a"), &new).unwrap();
+    assert!(fs::read(mount.at("a")).unwrap() == new);
+    for offset in [1 << 20, 40 << 20] {
+        match file.read_at(&mut part, offset) {
+            Ok(_) => assert!(part == old[usize::try_from(offset).unwrap()..][..4096]),
+            Err(error) => assert_eq!(error.raw_os_error(), Some(libc::ESTALE)),
+        }
+    }
 }
 
 #[test]
