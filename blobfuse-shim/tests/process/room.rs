@@ -172,7 +172,7 @@ impl Room {
     /// Starts it again where another one was, with the mounts that are left there.
     #[allow(dead_code)] // not in every test program
     pub(crate) fn start_after(&self, shim: &Shim, access: &str, args: &[&str]) -> Shim {
-        self.start_where(Some(&shim.namespace), access, shim.uid, args)
+        self.start_where(shim.namespace.as_ref(), access, shim.uid, args)
     }
 
     #[allow(unsafe_code)]
