@@ -81,6 +81,17 @@ pub enum PolicyError {
         /// Another.
         second: String,
     },
+    /// The root hashes of an image's layers are unknown.
+    #[error(
+        "the image manifest has no root hashes for the layers of {image}; hash the image and list them"
+    )]
+    NoLayers {
+        /// The image, by digest.
+        image: String,
+    },
+    /// A policy that allows everything in a production deployment.
+    #[error("a policy that allows everything is refused without --insecure-virtual")]
+    AllowAllAsked,
     /// The ARM template is not made by this version.
     #[error("the ARM template is not made by this version; use --target local")]
     Arm,
@@ -102,12 +113,16 @@ impl Coded for PolicyError {
             Self::Executable { .. } => "CR-POLICY-0010",
             Self::TwoPlaces { .. } => "CR-POLICY-0011",
             Self::Arm => "CR-POLICY-0012",
+            Self::NoLayers { .. } => "CR-POLICY-0013",
+            Self::AllowAllAsked => "CR-POLICY-0014",
         }
     }
 
     fn fault(&self) -> Fault {
         match self {
-            Self::AllowAll(_) | Self::Virtual { .. } | Self::ExtraRoots => Fault::Denied,
+            Self::AllowAll(_) | Self::AllowAllAsked | Self::Virtual { .. } | Self::ExtraRoots => {
+                Fault::Denied
+            }
             _ => Fault::Caller,
         }
     }

@@ -113,11 +113,41 @@ impl HostData {
     pub fn of(policy: &[u8]) -> Self {
         Self(Sha256::digest(policy).into())
     }
+
+    /// Itself, unless it is one that nobody may use.
+    ///
+    /// # Errors
+    /// [`PolicyError::AllowAll`] for the two policies that allow everything.
+    pub fn refuse_allow_all(self) -> Result<Self, PolicyError> {
+        let text = self.to_string();
+        if ALLOW_ALL.contains(&text.as_str()) {
+            return Err(PolicyError::AllowAll(text));
+        }
+        Ok(self)
+    }
 }
 
 impl fmt::Display for HostData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl Container {
+    /// Whether it must be privileged: a utility VM gives its devices to no other. Its capabilities stay those named here, since
+    /// the policy takes away all others.
+    pub fn elevated(&self) -> bool {
+        !self.devices.is_empty()
+    }
+}
+
+impl ImageReference {
+    /// The reference by digest, as a deployment has it; `registry` may have a path.
+    pub fn reference(&self, registry: Option<&str>) -> String {
+        match registry {
+            Some(registry) => format!("{registry}/{}@{}", self.name, self.digest),
+            None => format!("{}@{}", self.name, self.digest),
+        }
     }
 }
 
@@ -155,12 +185,7 @@ impl ContainerGroup {
     /// # Errors
     /// [`PolicyError::AllowAll`] for the two policies that nobody may use.
     pub fn host_data(&self) -> Result<HostData, PolicyError> {
-        let host_data = HostData::of(&self.policy_bytes()?);
-        let text = host_data.to_string();
-        if ALLOW_ALL.contains(&text.as_str()) {
-            return Err(PolicyError::AllowAll(text));
-        }
-        Ok(host_data)
+        HostData::of(&self.policy_bytes()?).refuse_allow_all()
     }
 
     /// Every container, init containers first.

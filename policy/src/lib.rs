@@ -17,4 +17,4 @@ pub use build::{Deployment, build};
 pub use canonical::canonical_json;
 pub use error::PolicyError;
 pub use group::{Container, ContainerGroup, ExecProbe, HostData, ImageReference, Mount, Volume};
-pub use images::{ImageEntry, ImageManifest};
+pub use images::{ImageEntry, ImageLayer, ImageManifest, Layers};

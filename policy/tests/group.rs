@@ -40,6 +40,7 @@ fn images() -> ImageManifest {
         executable: None,
         config: Some(format!("sha256:{:064x}", 7)),
         executable_sha256: None,
+        layers: Vec::new(),
     });
     ImageManifest::new(entries.collect())
 }
@@ -290,6 +291,7 @@ fn an_executable_that_is_not_the_images_program_is_refused() {
         executable: Some(file.path().to_owned()),
         config: Some(format!("sha256:{:064x}", 7)),
         executable_sha256: Some("00".repeat(32)),
+        layers: Vec::new(),
     };
     assert!(matches!(
         entry.verified_executable(),

@@ -1,6 +1,7 @@
 //! Forms of deployment, each a function over the one model.
 
 mod arm;
+pub mod cce;
 mod compose;
 mod governance;
 mod local;
