@@ -7,8 +7,10 @@ use blob_store::StoreError;
 use cleanroom_crypto::CryptoError;
 use cleanroom_spec::SpecError;
 use http::StatusCode;
+use image_layers::ImageError;
 use keyvault::KeyVaultError;
 use policy::PolicyError;
+use policy_simulate::SimulateError;
 use sidecar_http::{Coded, Fault, HttpsError};
 use thiserror::Error;
 
@@ -144,6 +146,12 @@ pub enum CliError {
     /// HTTPS.
     #[error(transparent)]
     Https(#[from] HttpsError),
+    /// An image and its layers.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// A policy's text.
+    #[error("policy")]
+    Simulate(#[from] SimulateError),
     /// The governance service.
     #[error(transparent)]
     Governance(#[from] Box<GovCliError>),
@@ -190,6 +198,8 @@ impl Coded for CliError {
             Self::Store(error) => error.code(),
             Self::Vault(error) => error.code(),
             Self::Https(error) => error.code(),
+            Self::Image(error) => error.code(),
+            Self::Simulate(error) => error.code(),
             Self::Governance(error) => error.code(),
         }
     }
@@ -205,6 +215,7 @@ impl Coded for CliError {
             Self::Store(error) => error.fault(),
             Self::Vault(error) => error.fault(),
             Self::Https(error) => error.fault(),
+            Self::Simulate(error) => error.fault(),
             Self::Governance(error) => error.fault(),
             _ => Fault::Caller,
         }

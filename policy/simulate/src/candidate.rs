@@ -7,7 +7,7 @@ use crate::document::{Container, EnvRule, Identity, UserRule};
 use crate::input::{Named, Person};
 use crate::{Capabilities, Version, pattern};
 
-const UNPRIVILEGED: [&str; 14] = [
+pub(crate) const UNPRIVILEGED: [&str; 14] = [
     "AUDIT_WRITE",
     "CHOWN",
     "DAC_OVERRIDE",
@@ -23,7 +23,7 @@ const UNPRIVILEGED: [&str; 14] = [
     "SETUID",
     "SYS_CHROOT",
 ];
-const PRIVILEGED: [&str; 41] = [
+pub(crate) const PRIVILEGED: [&str; 41] = [
     "AUDIT_CONTROL",
     "AUDIT_READ",
     "AUDIT_WRITE",

@@ -1,9 +1,10 @@
 //! Processes: the first of a container, further ones, and those of the utility VM itself.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::candidate::{Candidate, EnvMatcher};
-use crate::input::{Create, External, Process};
+use crate::input::{Create, External, Mount, Process};
 use crate::{Capabilities, Decision, Finding, SimulateError, Simulator, environment, mounts};
 
 type Answer = Result<Decision, SimulateError>;
@@ -214,19 +215,23 @@ impl Simulator {
 
     fn create_conditions<'c>(&'c self, input: &'c Create) -> Vec<Condition<'c>> {
         let process = &input.process;
-        let unknown = |one: &Candidate| -> Vec<String> {
-            let mounts = mounts::unknown(one, input, &self.state.plan9);
-            mounts
-                .into_iter()
-                .map(|mount| mount.destination.clone())
-                .collect()
-        };
-        let nowhere = input.mounts.iter().map(|mount| mount.destination.clone());
-        let nowhere: Vec<String> = nowhere
+        let unknown: BTreeMap<String, Vec<&Mount>> = self
+            .matches(&process.container_id)
+            .iter()
+            .map(|one| {
+                (
+                    one.label.clone(),
+                    mounts::unknown(one, input, &self.state.plan9),
+                )
+            })
+            .collect();
+        let nowhere: Vec<&str> = input
+            .mounts
+            .iter()
+            .map(|mount| mount.destination.as_str())
             .filter(|destination| {
-                self.matches(&process.container_id)
-                    .iter()
-                    .all(|one| unknown(one).contains(destination))
+                let mut of_all = unknown.values();
+                of_all.all(|mounts| mounts.iter().any(|mount| mount.destination == *destination))
             })
             .collect();
         let mut conditions = vec![
@@ -256,35 +261,21 @@ impl Simulator {
         ];
         let error = format!("invalid mount list: {}", nowhere.join(","));
         conditions.push(condition(&error, move |one| {
-            let unknown = unknown(one);
-            (!unknown.is_empty()).then(|| {
-                let mounts = one.container.mounts.iter();
-                let known: Vec<_> = mounts
-                    .map(|rule| {
-                        format!(
-                            "{} from {} [{}]",
-                            rule.destination,
-                            rule.source,
-                            rule.options.join(",")
-                        )
-                    })
-                    .collect();
-                let asked = input
-                    .mounts
-                    .iter()
-                    .filter(|one| unknown.contains(&one.destination));
-                let asked: Vec<_> = asked
-                    .map(|one| {
-                        format!(
-                            "{} from {} [{}]",
-                            one.destination,
-                            one.source,
-                            one.options.join(",")
-                        )
-                    })
-                    .collect();
-                Finding::json(format!("{} .mounts", one.label), known, asked)
-            })
+            let unknown = unknown
+                .get(&one.label)
+                .filter(|unknown| !unknown.is_empty())?;
+            let known: Vec<_> = one
+                .container
+                .mounts
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            let asked: Vec<_> = unknown.iter().map(ToString::to_string).collect();
+            Some(Finding::json(
+                format!("{} .mounts", one.label),
+                known,
+                asked,
+            ))
         }));
         conditions
     }

@@ -1,6 +1,7 @@
 //! A policy as data.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -195,6 +196,17 @@ pub struct Identity {
     pub pattern: String,
     /// `any`, `id`, `name` or `re2`.
     pub strategy: String,
+}
+
+impl fmt::Display for MountRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options = self.options.join(",");
+        write!(
+            f,
+            "{} {} {} [{options}]",
+            self.kind, self.source, self.destination
+        )
+    }
 }
 
 /// Flags of a policy; one that is missing is false.

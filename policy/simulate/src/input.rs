@@ -1,5 +1,7 @@
 //! What each enforcement point is asked. Members that a point does not look at are ignored, as the platform does.
 
+use std::fmt;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -148,6 +150,17 @@ pub(crate) struct Signal {
 pub(crate) struct LoadFragment {
     pub(crate) issuer: String,
     pub(crate) feed: String,
+}
+
+impl fmt::Display for Mount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options = self.options.join(",");
+        write!(
+            f,
+            "{} {} {} [{options}]",
+            self.kind, self.source, self.destination
+        )
+    }
 }
 
 impl Question {

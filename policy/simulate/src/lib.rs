@@ -19,6 +19,7 @@ mod input;
 pub mod lint;
 mod mounts;
 mod pattern;
+pub mod platform;
 mod simulator;
 pub mod syntax;
 mod version;

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::{Value, json};
+
 use crate::candidate::Candidate;
 use crate::input::{Create, Mount};
 use crate::pattern;
@@ -95,6 +97,18 @@ const PRIVILEGED: [Fixed; 3] = [
     ),
     SYSFS_RW,
 ];
+
+/// The mounts of a container that its template does not name.
+pub(crate) fn of_the_platform(privileged: bool) -> impl Iterator<Item = Value> {
+    let writable = move |fixed: &&Fixed| !privileged || fixed.0 != SYSFS_RW.0;
+    let fixed = DEFAULT.iter().filter(|fixed| fixed.1 != "cgroup2");
+    let fixed = fixed
+        .filter(writable)
+        .chain(privileged.then_some(&SYSFS_RW));
+    fixed.map(|(destination, kind, source, options)| {
+        json!({"destination": destination, "type": kind, "source": source, "options": options})
+    })
+}
 
 /// The mounts of a request that a container does not have.
 pub(crate) fn unknown<'m>(

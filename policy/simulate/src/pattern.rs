@@ -1,11 +1,34 @@
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use regex::{Regex, RegexBuilder};
 
 /// The most memory that one pattern may compile to, bytes.
 const MAX_COMPILED: usize = 1 << 20;
+/// Patterns that are kept compiled: containers have most of theirs in common.
+const MAX_KEPT: usize = 1024;
+
+thread_local! {
+    static KEPT: RefCell<HashMap<String, Option<Regex>>> = RefCell::default();
+}
 
 /// A pattern as the framework reads it: the anchors are added where they are missing, as text. So `a|b` becomes `^a|b$`, which
 /// matches more than either word. `None` for a pattern that cannot be compiled: it matches nothing.
 pub(crate) fn anchored(pattern: &str) -> Option<Regex> {
+    KEPT.with_borrow_mut(|kept| {
+        if let Some(known) = kept.get(pattern) {
+            return known.clone();
+        }
+        if kept.len() >= MAX_KEPT {
+            kept.clear();
+        }
+        let regex = compile(pattern);
+        kept.insert(pattern.to_owned(), regex.clone());
+        regex
+    })
+}
+
+fn compile(pattern: &str) -> Option<Regex> {
     let start = if pattern.starts_with('^') { "" } else { "^" };
     let end = if pattern.ends_with('$') { "" } else { "$" };
     RegexBuilder::new(&format!("{start}{pattern}{end}"))
