@@ -92,9 +92,12 @@ pub enum PolicyError {
     /// A policy that allows everything in a production deployment.
     #[error("a policy that allows everything is refused without --insecure-virtual")]
     AllowAllAsked,
-    /// The ARM template is not made by this version.
-    #[error("the ARM template is not made by this version; use --target local")]
-    Arm,
+    /// No deployment template can be made of the group.
+    #[error("no deployment template: {reason}")]
+    Template {
+        /// Why.
+        reason: String,
+    },
 }
 
 impl Coded for PolicyError {
@@ -112,7 +115,7 @@ impl Coded for PolicyError {
             Self::Group { .. } => "CR-POLICY-0009",
             Self::Executable { .. } => "CR-POLICY-0010",
             Self::TwoPlaces { .. } => "CR-POLICY-0011",
-            Self::Arm => "CR-POLICY-0012",
+            Self::Template { .. } => "CR-POLICY-0012",
             Self::NoLayers { .. } => "CR-POLICY-0013",
             Self::AllowAllAsked => "CR-POLICY-0014",
         }

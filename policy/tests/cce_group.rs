@@ -86,6 +86,7 @@ fn planned(group: &ContainerGroup) -> Vec<Planned> {
         user: container.user,
         group: container.group,
         privileged: container.elevated(),
+        no_new_privileges: !container.elevated(),
         capabilities: container.capabilities.iter().cloned().collect(),
         working_dir: container.working_dir.clone(),
         probes: container

@@ -29,6 +29,7 @@ pub(super) fn of_group(
             user: container.user,
             group: container.group,
             privileged: container.elevated(),
+            no_new_privileges: !container.elevated(),
             capabilities: container.capabilities.iter().cloned().collect(),
             working_dir: container.working_dir.clone(),
             probes: container

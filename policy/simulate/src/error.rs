@@ -54,6 +54,12 @@ pub enum SimulateError {
         /// What is wrong.
         reason: String,
     },
+    /// A template that no group can be started from, or one that leaves open what its policy pins.
+    #[error("template: {reason}")]
+    Template {
+        /// What is wrong.
+        reason: String,
+    },
     /// The framework file cannot be used.
     #[error("framework: {reason}")]
     Framework {
@@ -73,6 +79,7 @@ impl Coded for SimulateError {
             Self::Input { .. } => "CR-SIM-0006",
             Self::Denial { .. } => "CR-SIM-0007",
             Self::Framework { .. } => "CR-SIM-0008",
+            Self::Template { .. } => "CR-SIM-0009",
         }
     }
 

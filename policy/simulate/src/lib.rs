@@ -22,6 +22,7 @@ mod pattern;
 pub mod platform;
 mod simulator;
 pub mod syntax;
+mod template;
 mod version;
 mod view;
 
@@ -36,5 +37,6 @@ pub use error::SimulateError;
 pub use explain::Explained;
 pub use input::Question;
 pub use simulator::Simulator;
+pub use template::Template;
 pub use version::Version;
 pub use view::{Change, changes};

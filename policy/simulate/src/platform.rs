@@ -39,6 +39,8 @@ pub struct Planned {
     pub group: u32,
     /// Asks to be privileged; it then has all capabilities, whatever it names.
     pub privileged: bool,
+    /// Can get no more privileges than it starts with.
+    pub no_new_privileges: bool,
     /// Capabilities without `CAP_`, all others dropped.
     pub capabilities: Vec<String>,
     /// Working directory.
@@ -210,7 +212,7 @@ fn process(id: &str, container: &Planned) -> Value {
         "containerID": id,
         "envList": env,
         "workingDir": container.working_dir,
-        "noNewPrivileges": true,
+        "noNewPrivileges": container.no_new_privileges,
         "user": {"id": container.user.to_string(), "name": ""},
         "groups": [{"id": container.group.to_string(), "name": ""}],
         "umask": "0022",

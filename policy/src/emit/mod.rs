@@ -5,8 +5,12 @@ pub mod cce;
 mod compose;
 mod governance;
 mod local;
+mod pod;
+mod template;
 
 pub use arm::arm;
 pub use compose::{COMPOSE_GROUP, ComposeHost, compose};
 pub use governance::governance;
 pub use local::{LocalPlan, LocalProcess, LocalVolume, local};
+pub use pod::pod;
+pub use template::{Resources, TemplateOptions};

@@ -144,7 +144,8 @@ fn process(place: &str, container: &Container, found: &mut Found) {
             "the host reads what it prints",
         );
     }
-    if container.no_new_privileges != Some(true) {
+    // An elevated one has all of them already.
+    if container.no_new_privileges != Some(true) && !container.allow_elevated {
         found.warning(
             "new-privileges",
             format!("{place} .no_new_privileges"),
