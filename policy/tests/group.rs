@@ -356,7 +356,7 @@ fn one_changed_byte_anywhere_in_the_contract_is_refused_or_changes_the_host_data
 #[test]
 fn nothing_that_a_contract_asks_for_is_ignored() {
     type Change = fn(&mut Specification);
-    let cases: [(Change, &str); 7] = [
+    let cases: [(Change, &str); 6] = [
         (
             |s| s.network = Some(cleanroom_spec::NetworkSettings::default()),
             "network",
@@ -368,14 +368,6 @@ fn nothing_that_a_contract_asks_for_is_ignored() {
         (
             |s| s.applications[0].image.protection = Some(s.datasources[0].protection.clone()),
             "encrypted image",
-        ),
-        (
-            |s| {
-                let read = r#"{"KeyType":"KEK","EncryptionMode":"CPK","manifestHmac":"#.to_owned();
-                s.datasources[0].protection.configuration =
-                    format!("{read}\"{}\"}}", "0".repeat(64));
-            },
-            "pinned manifest",
         ),
         (
             |s| {
@@ -417,6 +409,35 @@ fn nothing_that_a_contract_asks_for_is_ignored() {
         assert_eq!(error.code(), "CR-POLICY-0002", "{error}");
         assert!(error.to_string().contains(reason), "{error}");
     }
+}
+
+#[test]
+fn a_pinned_manifest_is_a_measured_argument_of_its_shim() {
+    let pinned = |digit: &str| {
+        let mut asked = spec();
+        asked.datasources[0].protection.configuration = format!(
+            r#"{{"KeyType":"KEK","EncryptionMode":"CPK","manifestHmac":"{}"}}"#,
+            digit.repeat(64)
+        );
+        build(&asked, &deployment(), &images()).unwrap()
+    };
+    let group = pinned("a");
+    let shims = group.all().filter(|c| c.image.name == "blobfuse-shim");
+    for shim in shims {
+        let at = shim.command.iter().position(|arg| arg == "--manifest-hmac");
+        let hmac = at.and_then(|at| shim.command.get(at + 1));
+        let expected = "a".repeat(64);
+        let is_source = shim.name == "fabrikam-input-blobfuse";
+        assert_eq!(hmac, is_source.then_some(&expected), "{}", shim.name);
+    }
+    assert_ne!(group.host_data().unwrap(), pinned("b").host_data().unwrap());
+    // A sink holds nothing that could be pinned.
+    let mut asked = spec();
+    asked.datasinks[0].protection.configuration = asked.datasinks[0]
+        .protection
+        .configuration
+        .replace("{", &format!(r#"{{"manifestHmac":"{}","#, "a".repeat(64)));
+    assert!(build(&asked, &deployment(), &images()).is_err());
 }
 
 #[test]
