@@ -22,7 +22,8 @@ pub(super) fn rename(
     let from = source(call, file_system)?;
     check_depth(to)?;
     match call.query("mode") {
-        None | Some("posix") => {}
+        // They differ where the target is a directory, which no caller here names.
+        None | Some("posix" | "legacy") => {}
         _ => return Err(bad_query("mode")),
     }
     let continued = call.query("continuation").filter(|text| !text.is_empty());
