@@ -269,7 +269,11 @@ impl Inner {
     async fn delete_newest(&self, path: &str) -> Result<(), FsError> {
         let info = self.bounded(self.store.head(path)).await?;
         let condition = Condition::Match(info.etag);
-        let gone = self.bounded(self.store.delete(path, &condition)).await;
+        let gone = match self.bounded(self.store.delete(path, &condition)).await {
+            // It was there a moment ago: an answer was lost, or somebody else was faster.
+            Err(FsError::NotFound) => Ok(()),
+            gone => gone,
+        };
         if gone.is_err() {
             self.directories.changed(path);
         }
