@@ -26,6 +26,9 @@ pub struct DatasetArgs {
     /// Access name: the directory below `/mnt/remote`; the datastore's name by default.
     #[arg(long, alias = "access-name")]
     name: Option<String>,
+    /// Pin the files: the room reads the dataset only as its manifest lists it.
+    #[arg(long)]
+    pin_manifest: bool,
     #[command(flatten)]
     keys: KeyArgs,
 }
@@ -62,15 +65,32 @@ pub(super) fn run(args: &DatasetArgs, kind: Kind) -> Result<(), CliError> {
     let access_name = args.name.as_deref().unwrap_or(&store.name);
     change(&args.cleanroom_config, |spec| {
         let identity = identity_of(spec, &args.keys.identity)?;
-        spec.put_access_point(access_point(
-            access_name,
-            kind,
-            store,
-            identity,
-            &args.keys,
-        )?);
+        let mut point = access_point(access_name, kind, store, identity, &args.keys)?;
+        if args.pin_manifest {
+            point.protection.configuration = pinned(&point, kind, store)?;
+        }
+        spec.put_access_point(point);
         Ok(())
     })
+}
+
+/// The protection of a source whose files are pinned.
+fn pinned(point: &AccessPoint, kind: Kind, store: &DataStore) -> Result<String, CliError> {
+    let refused = |reason: &str| {
+        Err(CliError::Argument {
+            argument: "--pin-manifest",
+            reason: reason.to_owned(),
+        })
+    };
+    if kind == Kind::Sink {
+        return refused("a sink holds nothing yet");
+    }
+    let Some(hmac) = store.manifest()? else {
+        return refused("no manifest is known: upload the files first");
+    };
+    let mut configuration = point.protection.configuration()?;
+    configuration.manifest_hmac = Some(hmac.to_string());
+    Ok(configuration.to_text()?)
 }
 
 /// The access point of a datastore.
