@@ -32,6 +32,7 @@ use sidecar_http::{Coded, chain};
 
 use credential::Access;
 pub use error::CliError;
+pub use transfer::Failed;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -136,6 +137,11 @@ trait Shown: Coded {
     fn problems(&self) -> &[Problem] {
         &[]
     }
+
+    /// The single files behind it, for tools.
+    fn files(&self) -> &[Failed] {
+        &[]
+    }
 }
 
 impl Shown for governance::GovCliError {}
@@ -146,6 +152,10 @@ impl Shown for CliError {
             Self::Spec(error) | Self::Policy(PolicyError::Spec(error)) => error.problems(),
             _ => &[],
         }
+    }
+
+    fn files(&self) -> &[Failed] {
+        Self::files(self)
     }
 }
 
@@ -159,12 +169,20 @@ fn finish(outcome: Result<ExitCode, Box<dyn Shown>>) -> ExitCode {
                 .iter()
                 .map(|one| json!({"code": one.code, "path": one.path, "message": one.message}));
             let problems: Vec<Value> = problems.collect();
+            let files = error
+                .files()
+                .iter()
+                .map(|one| json!({"path": one.path, "code": one.code, "message": one.message}));
+            let files: Vec<Value> = files.collect();
             let (code, message) = (error.code(), chain(&*error));
-            let body = if problems.is_empty() {
-                json!({"code": code, "message": message})
-            } else {
-                json!({"code": code, "message": message, "problems": problems})
-            };
+            let mut body = json!({"code": code, "message": message});
+            for (member, list) in [("problems", problems), ("files", files)] {
+                if !list.is_empty()
+                    && let Some(body) = body.as_object_mut()
+                {
+                    body.insert(member.to_owned(), list.into());
+                }
+            }
             eprintln!("{}", json!({"error": body}));
             ExitCode::FAILURE
         }
