@@ -9,6 +9,7 @@ mod lint;
 mod requests;
 mod simulate;
 mod source;
+mod verify;
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -34,6 +35,8 @@ pub enum PolicyCommand {
     Simulate(simulate::SimulateArgs),
     /// Reads the message of a refusal.
     DecodeDenial(denial::DenialArgs),
+    /// Works the deployment of a contract out again and compares it with what was proposed.
+    Verify(Box<verify::VerifyArgs>),
 }
 
 /// The exit code of a "no": a finding, a difference, a refusal. A command that fails exits with 1, and one that is called
@@ -49,6 +52,7 @@ pub(crate) async fn run(command: PolicyCommand, _access: &Access) -> Result<Exit
         PolicyCommand::Explain(args) => explain::run(&args),
         PolicyCommand::Simulate(args) => simulate::run(&args),
         PolicyCommand::DecodeDenial(args) => denial::run(&args),
+        PolicyCommand::Verify(args) => verify::run(&args).await,
     }
 }
 
