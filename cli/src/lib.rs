@@ -24,9 +24,9 @@ mod transfer;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use ::policy::PolicyError;
 use clap::{Parser, Subcommand};
 use cleanroom_spec::Problem;
-use ::policy::PolicyError;
 use serde_json::{Value, json};
 use sidecar_http::{Coded, chain};
 

@@ -67,8 +67,21 @@ struct RemoteArgs {
     #[arg(long, env = "DOCKER_CONFIG", value_name = "FOLDER")]
     docker_config: Option<PathBuf>,
     /// Socket of the Docker engine.
-    #[arg(long, default_value = DEFAULT_SOCKET, value_name = "SOCKET")]
-    docker_socket: PathBuf,
+    #[arg(long, env = "DOCKER_HOST", default_value = DEFAULT_SOCKET, value_name = "SOCKET")]
+    docker_socket: String,
+}
+
+impl RemoteArgs {
+    fn engine(&self) -> Result<&Path, CliError> {
+        let text = self.docker_socket.as_str();
+        match text.split_once("://") {
+            None | Some(("unix", _)) => Ok(Path::new(text.strip_prefix("unix://").unwrap_or(text))),
+            Some(_) => Err(CliError::Argument {
+                argument: "--docker-socket",
+                reason: format!("{text:?} is no socket of this machine"),
+            }),
+        }
+    }
 }
 
 /// The layers, and which image it was where a name was resolved.
@@ -86,13 +99,15 @@ enum Source {
 }
 
 pub(crate) async fn run(args: HashArgs, access: &Access) -> Result<ExitCode, CliError> {
-    let platform: Platform = args
-        .platform
-        .parse()
-        .map_err(|error: image_layers::source::NotAPlatform| CliError::Argument {
-            argument: "--platform",
-            reason: error.to_string(),
-        })?;
+    let platform: Platform =
+        args.platform
+            .parse()
+            .map_err(
+                |error: image_layers::source::NotAPlatform| CliError::Argument {
+                    argument: "--platform",
+                    reason: error.to_string(),
+                },
+            )?;
     let wanted = Wanted {
         platform,
         name: args.image.clone(),
@@ -151,7 +166,7 @@ async fn find(args: &HashArgs, access: &Access) -> Result<Source, CliError> {
         return Ok(Source::Stdin);
     }
     if let Some(name) = text.strip_prefix("docker-daemon:") {
-        let reader = saved_image(&args.remote.docker_socket, name).await?;
+        let reader = saved_image(args.remote.engine()?, name).await?;
         return Ok(Source::Engine(reader, name.to_owned()));
     }
     let path = Path::new(text);

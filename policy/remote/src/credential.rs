@@ -52,10 +52,27 @@ struct Config {
 
 #[derive(Deserialize)]
 struct Auth {
-    auth: Option<Zeroizing<String>>,
+    auth: Option<Secret>,
     username: Option<String>,
-    password: Option<Zeroizing<String>>,
-    identitytoken: Option<Zeroizing<String>>,
+    password: Option<Secret>,
+    identitytoken: Option<Secret>,
+}
+
+/// A text that is wiped.
+#[derive(Deserialize)]
+#[serde(from = "String")]
+struct Secret(Zeroizing<String>);
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+/// `None` for an empty one, as Docker writes what is kept elsewhere.
+fn filled(secret: &Option<Secret>) -> Option<&Zeroizing<String>> {
+    let secret = secret.as_ref().map(|Secret(text)| text);
+    secret.filter(|text| !text.is_empty())
 }
 
 /// The file that Docker reads: in `docker_config` (`DOCKER_CONFIG`) if there is one, else below `home`.
@@ -119,13 +136,13 @@ fn names(registry: &str) -> (String, Vec<String>) {
 }
 
 fn of_file(auth: &Auth) -> Result<Option<Credential>, String> {
-    if let Some(token) = auth.identitytoken.as_ref().filter(|token| !token.is_empty()) {
+    if let Some(token) = filled(&auth.identitytoken) {
         return Ok(Some(Credential {
             user: TOKEN_USER.into(),
             password: token.clone(),
         }));
     }
-    if let Some(auth) = auth.auth.as_ref().filter(|auth| !auth.is_empty()) {
+    if let Some(auth) = filled(&auth.auth) {
         const WRONG: &str = "its entry in the configuration is not base64 of a name and a password";
         let text = BASE64_STANDARD.decode(auth.as_bytes()).map_err(|_| WRONG)?;
         let text = Zeroizing::new(text);
@@ -136,7 +153,7 @@ fn of_file(auth: &Auth) -> Result<Option<Credential>, String> {
             password: Zeroizing::new(password.trim_end_matches('\0').to_owned()),
         }));
     }
-    let pair = auth.username.as_ref().zip(auth.password.as_ref());
+    let pair = auth.username.as_ref().zip(filled(&auth.password));
     Ok(pair.map(|(user, password)| Credential {
         user: user.clone(),
         password: password.clone(),
@@ -149,7 +166,7 @@ async fn ask(helper: &str, registry: &str) -> Result<Option<Credential>, String>
     #[serde(rename_all = "PascalCase")]
     struct Answer {
         username: String,
-        secret: Zeroizing<String>,
+        secret: Secret,
     }
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if helper.is_empty() || !helper.bytes().all(plain) {
@@ -196,6 +213,6 @@ async fn ask(helper: &str, registry: &str) -> Result<Option<Credential>, String>
     };
     Ok(Some(Credential {
         user,
-        password: answer.secret,
+        password: answer.secret.0,
     }))
 }

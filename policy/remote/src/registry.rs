@@ -157,7 +157,9 @@ impl Blobs for RegistryImage {
         let pull = self
             .client
             .pull_manifest_raw(&image, &RegistryAuth::Anonymous, &MANIFEST_TYPES);
-        let pulled = self.runtime.block_on(async { timeout(DOCUMENT, pull).await });
+        let pulled = self
+            .runtime
+            .block_on(async { timeout(DOCUMENT, pull).await });
         let failed = self.failure(&text);
         let (bytes, _) = pulled
             .map_err(|_| failed.late())?
@@ -169,16 +171,20 @@ impl Blobs for RegistryImage {
         let text = digest.to_string();
         // By digest alone: a descriptor's own addresses would let an image send this machine anywhere.
         let pull = self.client.pull_blob_stream(&self.image, text.as_str());
-        let begun = self.runtime.block_on(async { timeout(DOCUMENT, pull).await });
+        let begun = self
+            .runtime
+            .block_on(async { timeout(DOCUMENT, pull).await });
         let failed = self.failure(&text);
         let begun = begun
             .map_err(|_| failed.late())?
             .map_err(|error| failed.of(error))?;
         // The library's verdict on the digest comes where the stream ends; the reader's own says more.
         let stream = begun.stream.filter(|part| {
-            let verdict = part
-                .as_ref()
-                .is_err_and(|error| error.get_ref().is_some_and(|inner| inner.is::<DigestError>()));
+            let verdict = part.as_ref().is_err_and(|error| {
+                error
+                    .get_ref()
+                    .is_some_and(|inner| inner.is::<DigestError>())
+            });
             std::future::ready(!verdict)
         });
         Ok(Box::new(BlockingReader::new(
@@ -225,7 +231,8 @@ fn is_loopback(registry: &str) -> bool {
         _ => registry,
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host.parse::<IpAddr>()
+        .is_ok_and(|address| address.is_loopback())
 }
 
 /// What to say of a failure.
