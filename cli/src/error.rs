@@ -7,7 +7,7 @@ use blob_store::StoreError;
 use cleanroom_crypto::CryptoError;
 use cleanroom_spec::SpecError;
 use http::StatusCode;
-use image_layers::ImageError;
+use image_layers::{ImageError, LayerError};
 use keyvault::KeyVaultError;
 use policy::PolicyError;
 use policy_simulate::SimulateError;
@@ -265,8 +265,25 @@ impl Coded for CliError {
             Self::Vault(error) => error.fault(),
             Self::Https(error) => error.fault(),
             Self::Simulate(error) => error.fault(),
+            Self::Image(error) => fault_of_image(error),
             Self::Governance(error) => error.fault(),
             _ => Fault::Caller,
         }
+    }
+}
+
+/// Who must act when an image has no hashes.
+fn fault_of_image(error: &ImageError) -> Fault {
+    match error {
+        ImageError::Layer { source, .. } | ImageError::Alone { source, .. } => match source {
+            LayerError::Read { .. } | LayerError::Worker | LayerError::Write { .. } => {
+                Fault::Platform
+            }
+            _ => Fault::Caller,
+        },
+        ImageError::Read { .. } | ImageError::CacheWrite { .. } => Fault::Platform,
+        ImageError::Remote { .. } => Fault::Upstream { retry: true },
+        ImageError::Denied { .. } => Fault::Denied,
+        _ => Fault::Caller,
     }
 }

@@ -4,6 +4,7 @@ mod denial;
 mod diff;
 mod explain;
 mod generate;
+mod hash;
 mod layers;
 mod lint;
 mod requests;
@@ -25,6 +26,8 @@ use crate::credential::Access;
 pub enum PolicyCommand {
     /// Writes the policy of a container group, and prints its host data.
     Generate(generate::GenerateArgs),
+    /// Prints the root hash of every layer of an image, as policies list them.
+    Hash(hash::HashArgs),
     /// Shows what a voter should look at before saying yes.
     Lint(lint::LintArgs),
     /// Shows where two policies differ.
@@ -44,9 +47,10 @@ pub enum PolicyCommand {
 const NO: u8 = 3;
 
 /// Runs a command.
-pub(crate) async fn run(command: PolicyCommand, _access: &Access) -> Result<ExitCode, CliError> {
+pub(crate) async fn run(command: PolicyCommand, access: &Access) -> Result<ExitCode, CliError> {
     match command {
         PolicyCommand::Generate(args) => generate::run(&args),
+        PolicyCommand::Hash(args) => hash::run(args, access).await,
         PolicyCommand::Lint(args) => lint::run(&args),
         PolicyCommand::Diff(args) => diff::run(&args),
         PolicyCommand::Explain(args) => explain::run(&args),
