@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::{PolicyError, canonical_json};
+use crate::PolicyError;
 
 /// Policies that allow everything and are published with their private keys' evidence (governance reference §1.3).
 const ALLOW_ALL: [&str; 2] = [
@@ -13,7 +13,7 @@ const ALLOW_ALL: [&str; 2] = [
     "7ec5120f0f497e22b18e59ed702ed82e2732562245c9a944f54cd41db4f491af",
 ];
 
-/// Everything that the hardware measures: who runs, with which arguments, as which user, on which volumes.
+/// Everything that a policy pins and the hardware measures: who runs, with which arguments, as which user, on which volumes.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ContainerGroup {
@@ -170,22 +170,6 @@ impl ContainerGroup {
         serde_json::to_value(self).map_err(|error| PolicyError::Group {
             reason: error.to_string(),
         })
-    }
-
-    /// The policy bytes: canonical JSON, equal for equal groups.
-    ///
-    /// # Errors
-    /// As [`ContainerGroup::to_json`].
-    pub fn policy_bytes(&self) -> Result<Vec<u8>, PolicyError> {
-        Ok(canonical_json(&self.to_json()?).into_bytes())
-    }
-
-    /// What the report's host data will be.
-    ///
-    /// # Errors
-    /// [`PolicyError::AllowAll`] for the two policies that nobody may use.
-    pub fn host_data(&self) -> Result<HostData, PolicyError> {
-        HostData::of(&self.policy_bytes()?).refuse_allow_all()
     }
 
     /// Every container, init containers first.

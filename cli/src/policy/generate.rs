@@ -1,7 +1,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use cleanroom_spec::Specification;
 use policy::ContainerGroup;
+use policy::emit::TemplateOptions;
 use policy::emit::cce::{CceOptions, Profile, cce};
 use policy_simulate::Document;
 use policy_simulate::lint::{Severity, lint};
@@ -27,8 +29,8 @@ pub struct GenerateArgs {
 }
 
 /// How a policy is written.
-#[derive(clap::Args, Clone, Debug)]
-pub(super) struct FormArgs {
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct FormArgs {
     /// One member per line. It has other host data than the compact form.
     #[arg(long)]
     pretty: bool,
@@ -37,7 +39,7 @@ pub(super) struct FormArgs {
     api: Profile,
     /// Where the images are, such as `example.azurecr.io/room`.
     #[arg(long)]
-    registry: Option<String>,
+    pub(crate) registry: Option<String>,
     /// Lets the platform's own variables in, whatever their values are.
     #[arg(long)]
     platform_environment: bool,
@@ -50,7 +52,12 @@ pub(super) struct FormArgs {
 }
 
 impl FormArgs {
-    pub(super) fn options(&self) -> CceOptions {
+    /// What a deployment template of the contract says beside its group.
+    pub(crate) fn template(&self, spec: &Specification) -> TemplateOptions {
+        TemplateOptions::of(spec, self.registry.as_deref(), env!("CARGO_PKG_VERSION"))
+    }
+
+    pub(crate) fn options(&self) -> CceOptions {
         CceOptions {
             profile: self.api,
             pretty: self.pretty,
@@ -70,13 +77,13 @@ fn profile(text: &str) -> Result<Profile, String> {
 }
 
 /// The group in a file.
-pub(super) fn group(path: &std::path::Path) -> Result<ContainerGroup, CliError> {
+pub(crate) fn group(path: &std::path::Path) -> Result<ContainerGroup, CliError> {
     let value =
         serde_json::from_str(&source::read(path)?).map_err(|error| CliError::file(path, error))?;
     Ok(ContainerGroup::from_json(value)?)
 }
 
-pub(super) fn run(args: &GenerateArgs) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &GenerateArgs) -> Result<ExitCode, CliError> {
     let group = group(&args.group)?;
     let layers = args.layers.of(&group)?;
     let text = cce(&group, &layers, &args.form.options())?;

@@ -10,8 +10,8 @@ use policy::{ContainerGroup, ImageManifest, Layers as _, PolicyError};
 use crate::CliError;
 
 /// Where root hashes are.
-#[derive(clap::Args, Debug)]
-pub(super) struct LayerArgs {
+#[derive(clap::Args, Clone, Debug)]
+pub struct LayerArgs {
     /// Manifest of the images, as the image builder writes it.
     #[arg(long)]
     images: PathBuf,
@@ -21,16 +21,25 @@ pub(super) struct LayerArgs {
 }
 
 /// Root hashes by digest of the image.
-pub(super) type RootHashes = BTreeMap<String, Vec<String>>;
+pub(crate) type RootHashes = BTreeMap<String, Vec<String>>;
 
 impl LayerArgs {
+    /// Those of a manifest that lists them.
+    #[cfg(test)]
+    pub(crate) const fn of_manifest(images: PathBuf) -> Self {
+        Self {
+            images,
+            layout: None,
+        }
+    }
+
     /// The manifest.
-    pub(super) fn manifest(&self) -> Result<ImageManifest, CliError> {
+    pub(crate) fn manifest(&self) -> Result<ImageManifest, CliError> {
         Ok(ImageManifest::read(&self.images)?)
     }
 
     /// The root hashes of every image of a group.
-    pub(super) fn of(&self, group: &ContainerGroup) -> Result<RootHashes, CliError> {
+    pub(crate) fn of(&self, group: &ContainerGroup) -> Result<RootHashes, CliError> {
         let manifest = self.manifest()?;
         let mut hashes = RootHashes::new();
         for container in group.all() {

@@ -3,9 +3,9 @@
 mod denial;
 mod diff;
 mod explain;
-mod generate;
+pub(crate) mod generate;
 mod hash;
-mod layers;
+pub(crate) mod layers;
 mod lint;
 mod requests;
 mod simulate;

@@ -1,5 +1,7 @@
 //! What the deployment templates of Azure have in common.
 
+use cleanroom_spec::Specification;
+
 use crate::{Container, ContainerGroup, PolicyError, emit::cce::PolicyText};
 
 /// Processors and memory that one container asks for.
@@ -36,6 +38,24 @@ const MOUNT: Resources = Resources {
 const LONGEST_NAME: usize = 63;
 
 impl TemplateOptions {
+    /// Those of a contract: what its applications ask for together.
+    pub fn of(spec: &Specification, registry: Option<&str>, version: &str) -> Self {
+        let mut application = Resources {
+            cpu: 0.0,
+            memory_gb: 0.0,
+        };
+        for one in &spec.applications {
+            let asked = &one.runtime_settings.resource.requests;
+            application.cpu += asked.cpu;
+            application.memory_gb += asked.memory_in_gb;
+        }
+        Self {
+            registry: registry.unwrap_or_default().to_owned(),
+            version: version.to_owned(),
+            application,
+        }
+    }
+
     /// What a container asks for.
     pub(super) fn resources(&self, container: &Container) -> Resources {
         match container.image.name.as_str() {

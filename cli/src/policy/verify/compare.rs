@@ -1,12 +1,12 @@
 use std::collections::BTreeSet;
 
-use policy::emit::cce::PolicyText;
+use policy::emit::TemplateOptions;
 use policy::{ContainerGroup, HostData};
 use policy_simulate::lint::{Severity, lint};
 use policy_simulate::{Document, changes};
 use serde_json::{Value, json};
 
-use super::form::{Form, Made};
+use super::form::{Form, Made, MakeText};
 use super::proposed::{Offer, Proposed};
 use super::report::Report;
 use crate::CliError;
@@ -17,8 +17,10 @@ const MAX_SHOWN: usize = 20;
 /// The group that the contract makes.
 pub(super) struct Recomputed<'a> {
     pub(super) group: ContainerGroup,
-    /// Its CCE policy; needs the root hashes of the images.
-    pub(super) text: &'a dyn Fn(&ContainerGroup) -> Result<PolicyText, CliError>,
+    /// Its CCE policy.
+    pub(super) text: MakeText<'a>,
+    /// What its template says besides.
+    pub(super) options: TemplateOptions,
 }
 
 impl Recomputed<'_> {
@@ -38,7 +40,7 @@ impl Recomputed<'_> {
             let forms: Vec<_> = forms.into_iter().collect();
             report.fail("templates", "form", "one form", forms.join(" and "));
         }
-        let made = form.made(&self.group, self.text)?;
+        let made = form.made(&self.group, self.text, &self.options)?;
         let host_data = HostData::of(made.measured.as_bytes())
             .refuse_allow_all()?
             .to_string();
@@ -61,16 +63,17 @@ impl Recomputed<'_> {
     }
 
     fn template(&self, offer: &Offer, form: Form, report: &mut Report) -> Result<(), CliError> {
-        let made = form.made(&self.group, self.text)?;
+        let made = form.made(&self.group, self.text, &self.options)?;
         match &made.template {
             Ok(template) => same_template(offer, template, report),
             Err(reason) => report.fail(&offer.subject, "template", reason, form.name()),
         }
-        match form.measured(&offer.value) {
+        match form.measured(&offer.value, self.text) {
             Ok(measured) => same_text(&offer.subject, &made, &measured, report),
             Err(reason) => report.fail(&offer.subject, "measured bytes", "readable", reason),
         }
-        if form == Form::Arm {
+        // A virtual room is refused by the lint for what it is.
+        if !self.group.insecure_virtual {
             look(&offer.subject, &made.measured, report)?;
         }
         Ok(())

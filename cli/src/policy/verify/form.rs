@@ -1,5 +1,6 @@
 //! A form of deployment, as far as a vote is concerned: which template a group has, and which bytes of it are measured.
 
+use policy::emit::TemplateOptions;
 use policy::emit::cce::PolicyText;
 use policy::{ContainerGroup, PolicyError};
 use serde_json::Value;
@@ -7,10 +8,13 @@ use serde_json::Value;
 use crate::CliError;
 use crate::policy::source;
 
+/// Makes the CCE policy of a group; needs the root hashes of its images.
+pub(super) type MakeText<'a> = &'a dyn Fn(&ContainerGroup) -> Result<PolicyText, CliError>;
+
 /// How a template is deployed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Form {
-    /// The container group itself, for processes and containers of one machine. Its canonical JSON is measured.
+    /// The container group itself, for processes and containers of one machine. Whoever starts it makes its CCE policy.
     Group,
     /// A template of Azure. The CCE policy in it is measured.
     Arm,
@@ -41,13 +45,13 @@ impl Form {
     }
 
     /// The bytes that the platform measures when it is given this template.
-    pub(super) fn measured(self, template: &Value) -> Result<String, String> {
+    pub(super) fn measured(self, template: &Value, text: MakeText<'_>) -> Result<String, String> {
         match self {
             Self::Group => {
                 let group = ContainerGroup::from_json(template.clone());
-                let bytes = group.and_then(|group| group.policy_bytes());
-                let bytes = bytes.map_err(|error| error.to_string())?;
-                String::from_utf8(bytes).map_err(|_| "it is no UTF-8".to_owned())
+                let group = group.map_err(|error| error.to_string())?;
+                let text = text(&group).map_err(|error| error.to_string())?;
+                Ok(text.as_str().to_owned())
             }
             Self::Arm => {
                 let encoded = source::embedded(template)
@@ -61,17 +65,16 @@ impl Form {
     pub(super) fn made(
         self,
         group: &ContainerGroup,
-        text: &dyn Fn(&ContainerGroup) -> Result<PolicyText, CliError>,
+        text: MakeText<'_>,
+        options: &TemplateOptions,
     ) -> Result<Made, CliError> {
-        match self {
-            Self::Group => Ok(Made {
-                template: group.to_json(),
-                measured: String::from_utf8_lossy(&group.policy_bytes()?).into_owned(),
-            }),
-            Self::Arm => Ok(Made {
-                template: policy::emit::arm(group),
-                measured: text(group)?.as_str().to_owned(),
-            }),
-        }
+        let text = text(group)?;
+        Ok(Made {
+            template: match self {
+                Self::Group => group.to_json(),
+                Self::Arm => policy::emit::arm(group, &text, options),
+            },
+            measured: text.as_str().to_owned(),
+        })
     }
 }

@@ -99,6 +99,7 @@ fn judge(
             )?)
         },
         group,
+        options: args.form.template(&spec),
     };
     recomputed.compare(proposed, &mut report)?;
     Ok(report)

@@ -1,6 +1,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use policy::emit::cce::{CceOptions, cce};
+use policy::emit::TemplateOptions;
+use policy::emit::cce::{CceOptions, PolicyText, cce};
 use policy::{ContainerGroup, Deployment, ImageManifest};
 use serde_json::{Value, json};
 
@@ -38,13 +39,13 @@ fn group() -> ContainerGroup {
     policy::build(&spec, &deployment, &images).unwrap()
 }
 
-fn text(group: &ContainerGroup) -> String {
+fn text(group: &ContainerGroup) -> PolicyText {
     let layers: RootHashes = group
         .all()
         .map(|container| (container.image.digest.clone(), vec!["ab".repeat(32)]))
         .collect();
     let options = CceOptions::default();
-    cce(group, &layers, &options).unwrap().as_str().to_owned()
+    cce(group, &layers, &options).unwrap()
 }
 
 fn offer(subject: &str, value: Value) -> Offer {
@@ -66,16 +67,16 @@ fn judged(proposed: &Proposed) -> Report {
     let mut report = Report::new("collab1");
     let recomputed = Recomputed {
         group: group(),
-        text: &|group| {
-            let layers: RootHashes = group
-                .all()
-                .map(|container| (container.image.digest.clone(), vec!["ab".repeat(32)]))
-                .collect();
-            Ok(cce(group, &layers, &CceOptions::default())?)
-        },
+        text: &|group| Ok(text(group)),
+        options: options(),
     };
     recomputed.compare(proposed, &mut report).unwrap();
     report
+}
+
+fn options() -> TemplateOptions {
+    let spec = cleanroom_spec::Specification::from_yaml(HELLO).unwrap();
+    TemplateOptions::of(&spec, Some("litware.azurecr.io"), "0.1.0")
 }
 
 fn claims(host_data: &str) -> Value {
@@ -111,7 +112,7 @@ fn leaves(value: &Value, place: &str, found: &mut Vec<String>) {
 #[test]
 fn what_the_contract_makes_is_a_yes_as_proposed_and_as_accepted() {
     let group = group();
-    let host_data = group.host_data().unwrap().to_string();
+    let host_data = text(&group).host_data().unwrap().to_string();
     let template = group.to_json().unwrap();
     let report = judged(&proposed(template.clone(), claims(&host_data)));
     assert!(report.yes(), "{report}");
@@ -125,7 +126,7 @@ fn what_the_contract_makes_is_a_yes_as_proposed_and_as_accepted() {
 fn any_changed_member_of_the_template_is_found_and_named() {
     let group = group();
     let template = group.to_json().unwrap();
-    let claims = claims(&group.host_data().unwrap().to_string());
+    let claims = claims(&text(&group).host_data().unwrap().to_string());
     let mut all = Vec::new();
     leaves(&template, "", &mut all);
     assert!(all.len() > 200, "{}", all.len());
@@ -153,15 +154,18 @@ fn any_changed_member_of_the_template_is_found_and_named() {
 
 #[test]
 fn one_byte_of_the_policy_in_a_template_is_found_by_line_and_column() {
-    let text = text(&group());
+    let policy = text(&group());
+    let made = policy::emit::arm(&group(), &policy, &options()).unwrap();
+    let host_data = policy.host_data().unwrap().to_string();
+    let text = policy.as_str().to_owned();
     let template = |text: &str| {
-        let encoded = BASE64_STANDARD.encode(text);
-        json!({"resources": [{"properties": {"confidentialComputeProperties": {"ccePolicy": encoded}}}]})
+        let mut template = made.clone();
+        template["resources"][0]["properties"]["confidentialComputeProperties"]["ccePolicy"] =
+            BASE64_STANDARD.encode(text).into();
+        template
     };
-    let host_data = policy::HostData::of(text.as_bytes()).to_string();
-    // This version makes no ARM template to compare with, which alone is a no.
     let report = judged(&proposed(template(&text), claims(&host_data)));
-    assert_eq!(places(&report), ["template"]);
+    assert!(report.yes(), "{report}");
     for at in (0..text.len()).step_by(97) {
         let mut edited = text.clone().into_bytes();
         edited[at] = if edited[at] == b'#' { b'-' } else { b'#' };
@@ -180,7 +184,7 @@ fn one_byte_of_the_policy_in_a_template_is_found_by_line_and_column() {
 fn other_claims_are_no_yes() {
     let group = group();
     let template = group.to_json().unwrap();
-    let host_data = group.host_data().unwrap().to_string();
+    let host_data = text(&group).host_data().unwrap().to_string();
     let other = format!(
         "{}{}",
         &host_data[..63],
@@ -221,7 +225,7 @@ fn nothing_proposed_or_something_besides_is_no_yes() {
     let group = group();
     let mut both = proposed(
         group.to_json().unwrap(),
-        claims(&group.host_data().unwrap().to_string()),
+        claims(&text(&group).host_data().unwrap().to_string()),
     );
     both.besides
         .push(offer("proposal 1", json!({"name": "set_member"})));
