@@ -267,7 +267,9 @@ pub(super) fn list(container: &Container, call: &Call) -> Reply {
 
 /// As the service writes it: numbers and truth are strings.
 fn described(name: &str, blob: &Committed) -> serde_json::Value {
+    let directory = tree::is_directory(blob).then_some("true");
     let mut one = json!({
+        "isDirectory": directory,
         "name": name,
         "contentLength": blob.length.to_string(),
         "etag": blob.etag.trim_matches('"'),
@@ -276,8 +278,8 @@ fn described(name: &str, blob: &Committed) -> serde_json::Value {
         "group": "$superuser",
         "permissions": "rwxr-x---",
     });
-    if tree::is_directory(blob) {
-        one["isDirectory"] = json!("true");
+    if let Some(members) = one.as_object_mut() {
+        members.retain(|_, value| !value.is_null());
     }
     one
 }
