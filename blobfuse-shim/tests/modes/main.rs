@@ -1,6 +1,6 @@
 //! Every mode on a real kernel mount: what each reads and refuses, and what storage can do to it unnoticed.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // helpers of tests
 
 mod formats;
 #[path = "../semantics/room.rs"]
