@@ -34,6 +34,8 @@ fn contract_modes() -> Vec<(&'static str, Mode)> {
 
 fn mount(memory: &MemoryStore, mode: Mode, key: u8, read_only: bool) -> Mount {
     let options = Options {
+        // The least that the shim takes.
+        memory: 64 << 20,
         key_id: "wrapped-dek".to_owned(),
         ..room::options(read_only)
     };
