@@ -1,4 +1,4 @@
-use cleanroom_spec::{AccessPoint, EncryptionMode, Format, VaultKind};
+use cleanroom_spec::{AccessPoint, AccessPointType, EncryptionMode, Format, VaultKind};
 use serde_json::{Value, json};
 use sidecar_http::services::{self, Service};
 use url::{Position, Url};
@@ -11,6 +11,8 @@ pub(crate) struct Dataset<'a> {
     pub(crate) service: Service,
     pub(crate) mode: EncryptionMode,
     pub(crate) format: Option<Format>,
+    /// Keyed tree head of the manifest of a source.
+    pub(crate) manifest_hmac: Option<String>,
     /// None where the storage service encrypts with a key of its own.
     pub(crate) key: Option<KeyAccess>,
 }
@@ -29,9 +31,14 @@ impl<'a> Dataset<'a> {
         };
         let uid = services::shim_uid(index).ok_or(PolicyError::TooManyDatasets)?;
         let configuration = point.protection.configuration()?;
-        // No shim compares it yet, and a pin that nobody checks is worse than none.
         if configuration.manifest_hmac.is_some() {
-            return Err(unsupported("a pinned manifest".to_owned()));
+            // A sink holds nothing yet, and without a key there is none to check it with.
+            if point.kind == AccessPointType::ReadWrite {
+                return Err(unsupported("a pinned manifest of a sink".to_owned()));
+            }
+            if configuration.encryption_mode == EncryptionMode::Sse {
+                return Err(unsupported("a pinned manifest without a key".to_owned()));
+            }
         }
         if point.protection.privacy_policy.is_some() {
             return Err(unsupported("a privacy policy".to_owned()));
@@ -41,6 +48,7 @@ impl<'a> Dataset<'a> {
             service: services::shim(&point.name, uid),
             mode: configuration.encryption_mode,
             format: configuration.format,
+            manifest_hmac: configuration.manifest_hmac,
             key: None,
         };
         if configuration.encryption_mode == EncryptionMode::Sse {

@@ -15,8 +15,10 @@ use crate::cache::Cache;
 use crate::codec::Layout;
 use crate::directory::Directories;
 use crate::file::{File, Handle};
+use crate::findings::Findings;
 use crate::inode::Nodes;
 use crate::measure::Measured;
+use crate::pinned::Source;
 use crate::version::Version;
 use crate::{DirEntry, FsError, Mode, Opened, Options, Sealed, codec};
 
@@ -58,6 +60,9 @@ pub(crate) struct Inner {
     /// Pages for answers to reads.
     pub(crate) answers: Semaphore,
     relieving: AtomicBool,
+    /// What the contract lists, if it pins a manifest.
+    pub(crate) source: Option<Source>,
+    pub(crate) findings: Findings,
 }
 
 /// A version that this mount committed.
@@ -122,6 +127,8 @@ impl Inner {
             lost: Mutex::default(),
             written: Mutex::default(),
             released: Notify::new(),
+            source: None,
+            findings: Findings::default(),
         }
     }
 
@@ -349,8 +356,7 @@ impl Inner {
 
     /// A commit replaced a version of a path.
     pub(crate) fn replaced(&self, path: &str, old: Option<&Version>, new: &Version) {
-        let old = old.map(|old| &old.info.etag);
-        lock(&self.nodes).replaced(path, old, &new.info.etag);
+        lock(&self.nodes).replaced(path, old, new);
     }
 
     pub(crate) fn known(&self, path: &str, etag: &Etag) -> Option<Entry> {

@@ -13,14 +13,18 @@ mod budget;
 mod cache;
 mod codec;
 mod commit;
+mod digests;
 mod directory;
 mod draft;
 mod error;
 mod file;
+mod findings;
 mod inner;
 mod inode;
 mod measure;
 mod names;
+mod opening;
+mod pinned;
 mod read;
 mod rename;
 mod seal;
@@ -36,6 +40,7 @@ use blob_format::azure::{Integrity, RegionSize};
 use blob_format::v1::BlockSize;
 
 pub use error::FsError;
+pub use findings::Finding;
 pub use seal::Sealed;
 pub use system::{FileSystem, Opened};
 

@@ -1,4 +1,4 @@
-//! Clear lengths that no listing tells: one request for each file and version, remembered.
+//! Clear lengths that no listing tells, or that it tells wrong: one request for each file and version, remembered.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -26,7 +26,7 @@ impl Measured {
             .map(|(_, length)| *length)
     }
 
-    fn keep(&self, path: &str, etag: &Etag, length: u64) {
+    pub(crate) fn keep(&self, path: &str, etag: &Etag, length: u64) {
         let mut lengths = lock(&self.0);
         if lengths.len() >= MOST {
             lengths.clear();
@@ -49,10 +49,10 @@ impl Inner {
         path: &str,
         listed: &BlobInfo,
     ) -> Result<Option<u64>, FsError> {
-        if let Some(length) = self.layout.clear_len(listed.length) {
+        if let Some(length) = self.measured.find(path, &listed.etag) {
             return Ok(Some(length));
         }
-        if let Some(length) = self.measured.find(path, &listed.etag) {
+        if let Some(length) = self.layout.clear_len(listed.length) {
             return Ok(Some(length));
         }
         if !self.layout.needs_metadata() {

@@ -17,7 +17,7 @@ use blob_format::Reader;
 use blob_format::azure::{Draft, FileAzure, Integrity, RegionSize, Stored};
 use cleanroom_crypto::{Dek, random};
 use emulators::amd;
-use emulators::world::World;
+use emulators::world::{World, WorldConfig};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -70,6 +70,21 @@ async fn storage_keeps_blobs_blocks_conditions_and_customers_keys() {
             "staged/blob",
         ]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_lake_makes_renames_lists_and_deletes_paths() {
+    let mut config = WorldConfig::two_parties();
+    config.parties[0].storage_accounts[0].hierarchical = true;
+    let stage = Stage::over(config).await;
+    stage.perform("data_lake.py", &stage.description()).await;
+    let blob = &stage.world.services().blob;
+    assert_eq!(
+        blob.names("litwarestore", "lake"),
+        ["made", "made/by blob", "tree", "tree/file"]
+    );
+    let content = blob.content("litwarestore", "lake", "tree/file");
+    assert_eq!(content.unwrap(), b"one two");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@ mod formats;
 mod losses;
 mod model;
 mod names;
+mod pinned;
 mod sealing;
 
 use std::sync::Arc;

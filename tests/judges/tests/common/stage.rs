@@ -17,7 +17,11 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn set() -> Self {
-        let world = World::start(WorldConfig::two_parties()).await.unwrap();
+        Self::over(WorldConfig::two_parties()).await
+    }
+
+    pub(crate) async fn over(config: WorldConfig) -> Self {
+        let world = World::start(config).await.unwrap();
         let dir = TempDir::new().unwrap();
         std::fs::write(dir.path().join("hosts"), world.hosts_file()).unwrap();
         std::fs::write(dir.path().join("ca.pem"), world.ca_pem()).unwrap();
@@ -48,6 +52,7 @@ impl Stage {
             "identity_id": identity.client_id,
             "identity_name": identity.name,
             "blob_url": self.origin(&format!("{account}.blob.core.windows.net")),
+            "dfs_url": self.origin(&format!("{account}.dfs.core.windows.net")),
             "web_url": self.origin(&format!("{account}.z1.web.core.windows.net")),
             "vault_url": self.origin(&party.vaults[0].host()),
         })
