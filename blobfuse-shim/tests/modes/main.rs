@@ -36,7 +36,6 @@ fn mount(memory: &MemoryStore, mode: Mode, key: u8, read_only: bool) -> Mount {
     let options = Options {
         // The least that the shim takes.
         memory: 64 << 20,
-        key_id: "wrapped-dek".to_owned(),
         ..room::options(read_only)
     };
     Mount::with(Faulty::new(memory.clone()), key, mode, options)
