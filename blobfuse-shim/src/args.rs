@@ -171,13 +171,6 @@ impl Args {
             return bad("a format is for encryption mode CSE only");
         }
         self.key.check(self.is_keyed())?;
-        let least = self.mode().least_memory();
-        if self.memory() < least {
-            let least = least >> 20;
-            return bad(&format!(
-                "the format needs a memory limit of at least {least} MiB (--memory-limit-mb)"
-            ));
-        }
         if !self.mount_path.is_absolute() || self.mount_path.parent().is_none() {
             return bad("the mount path must be absolute and not /");
         }
@@ -311,19 +304,6 @@ mod tests {
             args.check().unwrap();
             args.key.kid = None;
             assert!(matches!(args.check(), Err(ShimError::Config(_))));
-        }
-    }
-
-    #[test]
-    fn blocks_that_the_budget_cannot_hold_are_refused_at_the_start() {
-        let cse = "--encryption-mode CSE --format";
-        for (format, least) in [("cse-v1", 80), ("cse-v1-4m", 64), ("azure-cse-2.1", 64)] {
-            let args = |memory| parse(&format!("{cse} {format} --memory-limit-mb {memory}"));
-            args(least).unwrap().check().unwrap();
-            if least > 64 {
-                let error = args(least - 1).unwrap().check().unwrap_err();
-                assert!(error.to_string().contains("80 MiB"), "{error}");
-            }
         }
     }
 

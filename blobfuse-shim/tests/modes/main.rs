@@ -34,7 +34,8 @@ fn contract_modes() -> Vec<(&'static str, Mode)> {
 
 fn mount(memory: &MemoryStore, mode: Mode, key: u8, read_only: bool) -> Mount {
     let options = Options {
-        key_id: "wrapped-dek".to_owned(),
+        // The least that the shim takes.
+        memory: 64 << 20,
         ..room::options(read_only)
     };
     Mount::with(Faulty::new(memory.clone()), key, mode, options)

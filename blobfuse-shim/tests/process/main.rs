@@ -330,6 +330,68 @@ fn a_refused_key_is_told_to_whoever_waits_with_the_code_of_the_one_who_refused()
 }
 
 #[test]
+fn every_mode_of_a_contract_is_written_sealed_and_read_and_none_but_the_services_own_needs_no_key()
+{
+    let content: Vec<u8> = (0_u32..).flat_map(u32::to_le_bytes).take(40_000).collect();
+    for args in [
+        ["--encryption-mode", "CSE", "--format", "v2"].as_slice(),
+        &["--encryption-mode", "CSE", "--format", "cse-v1"],
+        &["--encryption-mode", "CSE", "--format", "cse-v1-4m"],
+        &["--encryption-mode", "CSE", "--format", "azure-cse-2.1"],
+        &[
+            "--encryption-mode",
+            "CSE",
+            "--format",
+            "azure-cse-2.1-sealed",
+        ],
+        &["--encryption-mode", "CPK"],
+        &["--encryption-mode", "SSE"],
+    ] {
+        let is_keyless = args.contains(&"SSE");
+        let room = Room::new();
+        if is_keyless {
+            room.refuse_keys();
+        }
+        let start = |access: &str| {
+            let shim = room.start("output", 10021, &[args, &[access]].concat());
+            shim.wait_ready();
+            shim
+        };
+        let path = room.mount_path("output").join("file");
+        let mut shim = start("--no-read-only");
+        let (to, copy) = (path.clone(), content.clone());
+        shim.inside(APPLICATION, move || fs::write(to, copy).unwrap());
+        let (status, sealed) = shim.post(LAUNCHER, "/seal", &json!({}));
+        assert_eq!(
+            (status, sealed["files"].as_u64()),
+            (200, Some(1)),
+            "{args:?}"
+        );
+        assert_eq!(sealed["root"].as_str().unwrap().is_empty(), is_keyless);
+        assert_eq!(shim.terminate(), 0);
+        let mut names = room.names("output");
+        names.retain(|name| name != "file");
+        let manifest: &[&str] = if is_keyless {
+            &[]
+        } else {
+            &[".cleanroom/manifest"]
+        };
+        assert_eq!(names, manifest, "{args:?}");
+        let is_client_side = args.contains(&"CSE");
+        assert_eq!(
+            room.wire_contains(&content[20_000..20_048]),
+            !is_client_side,
+            "{args:?}"
+        );
+
+        let mut shim = start("--read-only");
+        let read = shim.inside(APPLICATION, move || fs::read(path).unwrap());
+        assert!(read == content, "{args:?}");
+        assert_eq!(shim.terminate(), 0);
+    }
+}
+
+#[test]
 fn a_configuration_that_cannot_work_is_refused_before_anything_is_mounted() {
     let room = Room::new();
     let mut shim = room.start("input", 1000, &[]);

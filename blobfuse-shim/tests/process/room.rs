@@ -211,17 +211,20 @@ impl Room {
                     .url(&format!("{ACCOUNT}.blob.core.windows.net"))
                     .as_str(),
             )
-            .env("MAA_ENDPOINT", "https://sharedneu.neu.attest.azure.net")
-            .env("AKV_ENDPOINT", vault)
-            .env("KID", "kek")
             .env("CLIENT_ID", "client")
             .env("TENANT_ID", "tenant")
-            .env("WRAPPED_DEK_SECRET", "wrapped-dek")
-            .env("WRAPPED_DEK_AKV_ENDPOINT", vault)
             .env("VOLUMESTATUS_MOUNT_PATH", path("status"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
+        if !args.contains(&"SSE") {
+            command
+                .env("MAA_ENDPOINT", "https://sharedneu.neu.attest.azure.net")
+                .env("AKV_ENDPOINT", vault)
+                .env("KID", "kek")
+                .env("WRAPPED_DEK_SECRET", "wrapped-dek")
+                .env("WRAPPED_DEK_AKV_ENDPOINT", vault);
+        }
         let namespace = namespace.map(|namespace| namespace.try_clone().unwrap());
         // SAFETY: only system calls between fork and exec.
         unsafe {

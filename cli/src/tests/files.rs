@@ -90,6 +90,52 @@ async fn fragment_again(desk: &Desk) {
 }
 
 #[tokio::test]
+async fn the_format_of_a_dataset_is_pinned_and_is_for_client_side_encryption_alone() {
+    let desk = Desk::offline();
+    fragment(&desk).await;
+    for format in cleanroom_spec::Format::ALL {
+        let name = format.as_str();
+        let line = dataset("add-datasource", "litware-input");
+        desk.ok(&format!("{line} --format {name}")).await;
+        let pinned = format!(r#"\"EncryptionMode\":\"CSE\",\"format\":\"{name}\"}}"#);
+        let written = desk.read("litware.yaml");
+        assert!(written.contains(&pinned), "{pinned} not in {written}");
+    }
+    let stores = desk.read("datastores.yaml").replace("CSE", "CPK");
+    desk.write("datastores.yaml", stores);
+    let line = dataset("add-datasource", "litware-input");
+    let code = desk.code(&format!("{line} --format v2")).await;
+    assert_eq!(code, "CR-CLI-0003");
+}
+
+#[tokio::test]
+async fn a_dataset_that_the_service_encrypts_names_no_key() {
+    let desk = Desk::offline();
+    fragment(&desk).await;
+    let stores = desk.read("datastores.yaml").replace("CSE", "SSE");
+    desk.write("datastores.yaml", stores);
+    let keyed = dataset("add-datasource", "litware-input");
+    assert_eq!(desk.code(&keyed).await, "CR-CLI-0003");
+    desk.ok(
+        "config add-datasource --cleanroom-config @litware.yaml --datastore-name input --datastore-config \
+         @datastores.yaml --identity litware-identity --secretstore-config @secretstores.yaml --access-name litware-input",
+    )
+    .await;
+    desk.ok(&application("litware-input")).await;
+    desk.ok("config validate --cleanroom-config @litware.yaml")
+        .await;
+    let written = desk.read("litware.yaml");
+    for absent in ["kek", "dek", "attest.azure.net"] {
+        assert!(!written.contains(absent), "{absent} in {written}");
+    }
+    // And the other way round: an encrypted one without its stores.
+    let stores = desk.read("datastores.yaml").replace("SSE", "CSE");
+    desk.write("datastores.yaml", stores);
+    let keyless = keyed.replace("--kek-secret-store keks", "");
+    assert_eq!(desk.code(&keyless).await, "CR-CLI-0003");
+}
+
+#[tokio::test]
 async fn beginning_a_fragment_twice_changes_nothing() {
     let desk = Desk::offline();
     fragment(&desk).await;

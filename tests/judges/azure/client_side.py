@@ -11,7 +11,6 @@ from pathlib import Path
 
 import room
 from azure.storage.blob import BlobServiceClient
-from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
 
 WORLD = room.load()
 LITWARE = WORLD["litware"]
@@ -19,26 +18,6 @@ HERE = WORLD["client_side"]
 CREDENTIAL = room.secret_credential(WORLD, LITWARE)
 PLAIN = room.blob_service(WORLD, LITWARE, CREDENTIAL).get_container_client("encrypted")
 MIB = 1 << 20
-
-
-class Key:
-    """What the SDK asks of a key: A256KW under 32 bytes."""
-
-    def __init__(self, kid, key):
-        self.kid, self.key = kid, key
-
-    def wrap_key(self, key):
-        return aes_key_wrap(self.key, key)
-
-    def unwrap_key(self, key, algorithm):
-        assert algorithm == "A256KW", algorithm
-        return aes_key_unwrap(self.key, key)
-
-    def get_kid(self):
-        return self.kid
-
-    def get_key_wrap_algorithm(self):
-        return "A256KW"
 
 
 def container(key, **options):
@@ -49,7 +28,7 @@ def container(key, **options):
     return service.get_container_client("encrypted")
 
 
-RIGHT = Key(HERE["key_id"], bytes.fromhex(HERE["dek"]))
+RIGHT = room.Key(HERE["key_id"], bytes.fromhex(HERE["dek"]))
 
 
 def fails(what, call):
@@ -97,7 +76,7 @@ def ours():
             room.check(f"{name}: from {offset}", part == clear[offset : offset + 70_000], True)
         if not clear:
             continue
-        stranger = container(Key(HERE["key_id"], bytes(32))).get_blob_client(name)
+        stranger = container(room.Key(HERE["key_id"], bytes(32))).get_blob_client(name)
         fails(f"{name}: another key", lambda: stranger.download_blob().readall())
         changed = body[:-1] + bytes([body[-1] ^ 1])
         PLAIN.get_blob_client("changed").upload_blob(changed, metadata=metadata, overwrite=True)

@@ -15,6 +15,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.identity import ClientAssertionCredential, ClientSecretCredential
 from azure.storage.blob import BlobServiceClient, ContentSettings
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
 
 STORAGE = "https://storage.azure.com/.default"
 MANAGEMENT = "https://management.azure.com/.default"
@@ -68,6 +69,26 @@ def blob_service(world, party, credential):
     return BlobServiceClient(
         party["blob_url"], credential=credential, connection_verify=world["ca"], retry_total=0
     )
+
+
+class Key:
+    """What the SDK asks of a key: A256KW under 32 bytes."""
+
+    def __init__(self, kid, key):
+        self.kid, self.key = kid, key
+
+    def wrap_key(self, key):
+        return aes_key_wrap(self.key, key)
+
+    def unwrap_key(self, key, algorithm):
+        assert algorithm == "A256KW", algorithm
+        return aes_key_unwrap(self.key, key)
+
+    def get_kid(self):
+        return self.kid
+
+    def get_key_wrap_algorithm(self):
+        return "A256KW"
 
 
 class Stranger:

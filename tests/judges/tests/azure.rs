@@ -10,105 +10,18 @@
     reason = "a test may fail by panicking"
 )]
 
-use std::path::{Path, PathBuf};
+#[path = "common/stage.rs"]
+mod stage;
 
 use blob_format::Reader;
 use blob_format::azure::{Draft, FileAzure, Integrity, RegionSize, Stored};
 use cleanroom_crypto::{Dek, random};
 use emulators::amd;
-use emulators::world::{ARM_HOST, ENTRA_HOST, MAA_HOST, Party, World, WorldConfig};
-use judges::{folder, python, run, with_hosts};
+use emulators::world::{World, WorldConfig};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tempfile::TempDir;
 
-/// A world with what a process beside it needs: its names, its root, and where everything is.
-struct Stage {
-    world: World,
-    dir: TempDir,
-}
-
-impl Stage {
-    async fn set() -> Self {
-        Self::over(WorldConfig::two_parties()).await
-    }
-
-    async fn over(config: WorldConfig) -> Self {
-        let world = World::start(config).await.unwrap();
-        let dir = TempDir::new().unwrap();
-        std::fs::write(dir.path().join("hosts"), world.hosts_file()).unwrap();
-        std::fs::write(dir.path().join("ca.pem"), world.ca_pem()).unwrap();
-        Self { world, dir }
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn origin(&self, host: &str) -> String {
-        let url = self.world.url(host).to_string();
-        url.trim_end_matches('/').to_owned()
-    }
-
-    fn party(&self, party: &Party) -> Value {
-        let principal = party.service_principal.as_ref().unwrap();
-        let identity = party.managed_identity.as_ref().unwrap();
-        let account = &party.storage_accounts[0].name;
-        json!({
-            "tenant_id": party.tenant_id,
-            "client_id": principal.client_id,
-            "client_secret": principal.secret,
-            "identity_id": identity.client_id,
-            "identity_name": identity.name,
-            "blob_url": self.origin(&format!("{account}.blob.core.windows.net")),
-            "dfs_url": self.origin(&format!("{account}.dfs.core.windows.net")),
-            "web_url": self.origin(&format!("{account}.z1.web.core.windows.net")),
-            "vault_url": self.origin(&party.vaults[0].host()),
-        })
-    }
-
-    fn description(&self) -> Value {
-        let [litware, fabrikam] = self.world.config().parties.as_slice() else {
-            panic!("two parties");
-        };
-        json!({
-            "ca": self.at("ca.pem"),
-            "authority": self.origin(ENTRA_HOST),
-            "arm_url": self.origin(ARM_HOST),
-            "maa_url": self.origin(MAA_HOST),
-            "litware": self.party(litware),
-            "fabrikam": self.party(fabrikam),
-        })
-    }
-
-    /// Runs a script over the world's description, which is a file because it holds credentials.
-    async fn perform(&self, script: &'static str, description: &Value) {
-        let path = self.at("world.json");
-        std::fs::write(&path, description.to_string()).unwrap();
-        self.script(script, path).await;
-    }
-
-    /// The script must end well and say so: it prints `done` last.
-    async fn script(&self, script: &'static str, argument: PathBuf) {
-        let hosts = self.at("hosts");
-        let printed = tokio::task::spawn_blocking(move || play(script, &hosts, &argument));
-        let printed = printed.await.unwrap();
-        assert_eq!(printed.lines().last(), Some("done"), "{script}: {printed}");
-    }
-}
-
-fn play(script: &str, hosts: &Path, argument: &Path) -> String {
-    let mut command = with_hosts(hosts, Path::new("timeout"));
-    command
-        .arg("300")
-        .arg(python("azure"))
-        // No compiled files beside the sources; nothing of this machine's Python settings or proxies.
-        .args(["-B", "-s"])
-        .arg(folder("azure").join(script))
-        .arg(argument)
-        .env("NO_PROXY", "*");
-    String::from_utf8(run(&mut command).stdout).unwrap()
-}
+use stage::Stage;
 
 fn took_part(world: &World, service: &str, method: &str, path: &str) -> bool {
     let requests = world.requests(service);
@@ -189,7 +102,7 @@ async fn a_vault_keeps_secrets_in_versions() {
 async fn vaults_release_keys_to_attested_code_alone() {
     let stage = Stage::set().await;
     stage
-        .script("transfer_key.py", stage.dir.path().to_owned())
+        .script("transfer_key.py", stage.folder().to_owned())
         .await;
     let runtime = std::fs::read_to_string(stage.at("runtime.json")).unwrap();
     let mut report_data = [0; 64];
@@ -290,7 +203,7 @@ async fn client_side_encryption_is_read_in_both_directions() {
     description["client_side"] = json!({
         "dek": hex::encode(DEK),
         "key_id": KEY_ID,
-        "folder": stage.dir.path(),
+        "folder": stage.folder(),
         "blobs": blobs,
     });
     stage.perform("client_side.py", &description).await;

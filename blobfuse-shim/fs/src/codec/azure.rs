@@ -277,3 +277,36 @@ impl Codec for Azure {
         Ok(File::open(&self.keys, path, length, &metadata)?.committed())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_is_sealed_once_in_any_order_and_a_commit_needs_them_all() {
+        let keys = Arc::new(Keys {
+            dek: crate::tests::dek(7),
+            key_id: "key".to_owned(),
+            integrity: Integrity::Sealed,
+        });
+        let region = RegionSize::new(8 << 10).unwrap();
+        let clear = vec![1; 16 << 10];
+        let codec = Azure::new(&keys, region);
+        codec.seal(2, &clear[..9000]).unwrap();
+        codec.seal(0, &clear).unwrap();
+        let none = Attributes::default;
+        // A content key must never seal a region twice, whatever is in it.
+        for (extent, part) in [(0, &clear[..]), (2, &clear[..9000]), (3, &clear[..1])] {
+            assert!(codec.seal(extent, part).is_err(), "{extent}");
+        }
+        let missing = codec.commit("a", (32 << 10) + 9000, Vec::new(), none());
+        assert!(missing.is_err(), "extent 1 was never sealed");
+
+        let codec = Azure::new(&keys, region);
+        for (extent, part) in [(2, &clear[..9000]), (1, &clear[..]), (0, &clear[..])] {
+            codec.seal(extent, part).unwrap();
+        }
+        let committed = codec.commit("a", (32 << 10) + 9000, Vec::new(), none());
+        assert!(committed.is_ok());
+    }
+}

@@ -132,18 +132,6 @@ pub(crate) fn upload_room(mode: Mode) -> u64 {
     room + 4096
 }
 
-impl Mode {
-    /// Least memory for file content with which a mount works, in bytes ([`crate::Options::memory`]).
-    pub fn least_memory(self) -> u64 {
-        const LEAST: u64 = 64 << 20;
-        match self {
-            // A block sealed and the same block clear for a reader or writer, an upload, and answers.
-            Self::CseV1(size) => LEAST.max(4 * size.bytes() + (16 << 20)),
-            _ => LEAST,
-        }
-    }
-}
-
 impl From<blob_format::Format> for Mode {
     fn from(format: blob_format::Format) -> Self {
         match format {

@@ -1,4 +1,5 @@
 mod faults;
+mod formats;
 mod losses;
 mod model;
 mod names;
