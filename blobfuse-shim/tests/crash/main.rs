@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
 
+#[allow(dead_code)] // shared with tests/kernel
 mod model;
 #[allow(dead_code)] // shared with tests/process
 #[path = "../process/room.rs"]

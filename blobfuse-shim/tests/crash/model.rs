@@ -1,4 +1,4 @@
-//! An application and what it may find after a crash.
+//! An application, and what it may find after a crash or after operations that failed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -30,9 +30,39 @@ impl Dice {
     }
 }
 
-struct Open {
+/// A file that is open for writing.
+pub(crate) struct Open {
     file: File,
     content: Vec<u8>,
+    /// A write that failed, where: any part of it may have been done.
+    torn: Option<(usize, Vec<u8>)>,
+}
+
+pub(crate) type OpenFiles = BTreeMap<String, Open>;
+
+/// What storage may have instead of what was acknowledged.
+enum Doubt {
+    State(Option<Content>),
+    /// Some bytes of a write that failed, in this content.
+    Torn(Content, usize, Vec<u8>),
+}
+
+impl Doubt {
+    fn explains(&self, found: Option<&Content>) -> bool {
+        match (self, found) {
+            (Self::State(state), found) => state.as_ref() == found,
+            (Self::Torn(..), None) => false,
+            (Self::Torn(before, offset, part), Some(found)) => {
+                let longest = before.len().max(offset + part.len());
+                let written = |at: usize| at.checked_sub(*offset).and_then(|at| part.get(at));
+                let old = |at| before.get(at).copied().unwrap_or(0);
+                (before.len()..=longest).contains(&found.len())
+                    && (0..)
+                        .zip(found.iter())
+                        .all(|(at, byte)| *byte == old(at) || written(at) == Some(byte))
+            }
+        }
+    }
 }
 
 pub(crate) struct Writer {
@@ -42,7 +72,7 @@ pub(crate) struct Writer {
     durable: Files,
     /// What storage may have instead, by name: an operation that the crash cut off, a file that was removed while the end
     /// of its last handle was on its way.
-    doubts: BTreeMap<String, Vec<Option<Content>>>,
+    doubts: BTreeMap<String, Vec<Doubt>>,
     /// A rename that was cut off: at least one of the names has the content.
     renaming: Option<(String, String)>,
     commits: u64,
@@ -85,7 +115,7 @@ impl Writer {
         format!("{}-{number}", self.number)
     }
 
-    fn step(&mut self, mount: &Path, open: &mut BTreeMap<String, Open>) -> io::Result<()> {
+    pub(crate) fn step(&mut self, mount: &Path, open: &mut OpenFiles) -> io::Result<()> {
         let name = self.name();
         match self.dice.roll(16) {
             0..=5 => self.write(mount, open, &name),
@@ -97,22 +127,26 @@ impl Writer {
                 None => Ok(()),
             },
             9 | 10 => self.close(open, &name),
-            11 => match open.get_mut(&name) {
-                Some(at) => {
-                    let length = self.dice.roll(400_000);
-                    at.file.set_len(length)?;
-                    at.content.resize(usize::try_from(length).unwrap(), 0);
-                    Ok(())
+            11 => {
+                let length = self.dice.roll(400_000);
+                let Some(at) = open.get_mut(&name) else {
+                    return Ok(());
+                };
+                let before = Arc::new(at.content.clone());
+                at.content.resize(usize::try_from(length).unwrap(), 0);
+                let outcome = at.file.set_len(length);
+                if outcome.is_err() {
+                    self.doubt(&name, Some(before));
                 }
-                None => Ok(()),
-            },
+                outcome
+            }
             12 => {
                 self.close(open, &name)?;
                 if let Some(content) = self.durable.get(&name).cloned() {
                     self.doubt(&name, None);
                     fs::remove_file(mount.join(&name))?;
                     self.durable.remove(&name);
-                    self.doubts.insert(name, vec![Some(content)]);
+                    self.doubts.insert(name, vec![Doubt::State(Some(content))]);
                 }
                 Ok(())
             }
@@ -139,12 +173,7 @@ impl Writer {
         }
     }
 
-    fn write(
-        &mut self,
-        mount: &Path,
-        open: &mut BTreeMap<String, Open>,
-        name: &str,
-    ) -> io::Result<()> {
+    fn write(&mut self, mount: &Path, open: &mut OpenFiles, name: &str) -> io::Result<()> {
         if !open.contains_key(name) {
             let mut options = OpenOptions::new();
             let file = options
@@ -154,7 +183,14 @@ impl Writer {
                 .open(mount.join(name))?;
             let content = self.durable.get(name).map(|content| content.to_vec());
             let content = content.unwrap_or_default();
-            open.insert(name.to_owned(), Open { file, content });
+            open.insert(
+                name.to_owned(),
+                Open {
+                    file,
+                    content,
+                    torn: None,
+                },
+            );
         }
         // Now and then over the border of two extents.
         let (far, long) = match self.dice.roll(24) {
@@ -165,8 +201,11 @@ impl Writer {
         let part =
             vec![u8::try_from(1 + self.dice.roll(255)).unwrap(); usize::try_from(length).unwrap()];
         if let Some(at) = open.get_mut(name) {
-            at.file.write_all_at(&part, offset)?;
             let start = usize::try_from(offset).unwrap();
+            if let Err(error) = at.file.write_all_at(&part, offset) {
+                at.torn = Some((start, part));
+                return Err(error);
+            }
             let end = start + part.len();
             at.content.resize(at.content.len().max(end), 0);
             at.content[start..end].copy_from_slice(&part);
@@ -174,11 +213,30 @@ impl Writer {
         Ok(())
     }
 
-    fn close(&mut self, open: &mut BTreeMap<String, Open>, name: &str) -> io::Result<()> {
-        let Some(Open { file, content }) = open.remove(name) else {
+    fn close(&mut self, open: &mut OpenFiles, name: &str) -> io::Result<()> {
+        let Some(Open {
+            file,
+            content,
+            torn,
+        }) = open.remove(name)
+        else {
             return Ok(());
         };
+        if let Some((offset, part)) = torn {
+            let doubts = self.doubts.entry(name.to_owned()).or_default();
+            doubts.push(Doubt::Torn(Arc::new(content), offset, part));
+            return Ok(nix::unistd::close(file)?);
+        }
         self.commit(name, &Arc::new(content), || Ok(nix::unistd::close(file)?))
+    }
+
+    /// After an operation that failed: closes every file, whether that works or not. Returns whether it worked.
+    pub(crate) fn close_all(&mut self, mut open: OpenFiles) -> bool {
+        let names: Vec<_> = open.keys().cloned().collect();
+        let closed = names
+            .iter()
+            .filter(|name| self.close(&mut open, name).is_ok());
+        closed.count() == names.len()
     }
 
     /// Storage has the old or the new version until it is acknowledged.
@@ -213,7 +271,8 @@ impl Writer {
     }
 
     fn doubt(&mut self, name: &str, state: Option<Content>) {
-        self.doubts.entry(name.to_owned()).or_default().push(state);
+        let doubts = self.doubts.entry(name.to_owned()).or_default();
+        doubts.push(Doubt::State(state));
     }
 
     /// Compares what is there after a crash with what may be, and goes on from it.
@@ -227,16 +286,13 @@ impl Writer {
                 .map(Vec::as_slice)
                 .unwrap_or_default();
             let allowed = state == self.durable.get(&name)
-                || doubts.iter().any(|doubt| doubt.as_ref() == state);
+                || doubts.iter().any(|doubt| doubt.explains(state));
             assert!(
                 allowed,
-                "round {round}, {name}: found {:?}, acknowledged {:?}, possible {:?}",
+                "round {round}, {name}: found {:?} bytes, acknowledged {:?}, and {} other possibilities",
                 state.map(|content| content.len()),
                 self.durable.get(&name).map(|content| content.len()),
-                doubts
-                    .iter()
-                    .map(|doubt| doubt.as_ref().map(|content| content.len()))
-                    .collect::<Vec<_>>()
+                doubts.len()
             );
         }
         if let Some((from, to)) = self.renaming.take() {
