@@ -1,5 +1,5 @@
-//! The mount's process is killed again and again while applications write: what was acknowledged is there afterwards, and
-//! every file is one version that the application made, whole.
+//! The mount's process is killed again and again while applications write: what was acknowledged is there afterwards,
+//! and every file is one version that the application made, whole.
 //!
 //! `MOUNT_CRASH_ROUNDS` sets the number of crashes of a longer run, `MOUNT_CRASH_SEED` another beginning.
 
@@ -31,8 +31,8 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }
 
-// One test, so that nothing else in this process forks meanwhile: a child's copies of open files are closed by its exec,
-// which commits them.
+// One test, so that nothing else in this process forks meanwhile: a child's copies of open files are closed by its
+// exec, which commits them.
 #[test]
 fn nothing_acknowledged_is_lost_in_crashes() {
     for (mode, seed) in [("CSE", 1), ("CPK", 2)] {

@@ -70,8 +70,8 @@ pub(crate) struct Writer {
     dice: Dice,
     /// What was acknowledged.
     durable: Files,
-    /// What storage may have instead, by name: an operation that the crash cut off, a file that was removed while the end
-    /// of its last handle was on its way.
+    /// What storage may have instead, by name: an operation that the crash cut off, a file that was removed while the
+    /// end of its last handle was on its way.
     doubts: BTreeMap<String, Vec<Doubt>>,
     /// A rename that was cut off: at least one of the names has the content.
     renaming: Option<(String, String)>,

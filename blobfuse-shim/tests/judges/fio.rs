@@ -6,7 +6,8 @@ use std::path::Path;
 use crate::tools::{Bench, scaled};
 
 /// Each block carries a CRC-32C of its content, and of its place: one that is lost, torn or misplaced is found.
-const COMMON: &str = "[global]\nioengine=psync\nverify=crc32c\nverify_fatal=1\nverify_dump=0\nallow_file_create=1\nfallocate=none\nrandseed=5\nfsync_on_close=1\n";
+const COMMON: &str = "[global]\nioengine=psync\nverify=crc32c\nverify_fatal=1\nverify_dump=0\n\
+    fallocate=none\nrandseed=5\nfsync_on_close=1\n";
 
 /// Front to back, at random, and with blocks of all sizes; with commits in between.
 const JOBS: &str = "[sequential]\nrw=write\nbs=256k\n[random]\nrw=randwrite\nbs=16k\nfsync=200\n\
