@@ -1,6 +1,6 @@
 //! An application, and what it may find after a crash or after operations that failed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -14,6 +14,8 @@ pub(crate) type Files = BTreeMap<String, Content>;
 
 /// Files of one writer.
 const NAMES: u64 = 3;
+/// Steps that are remembered.
+const HISTORY: usize = 60;
 
 pub(crate) struct Dice(u64);
 
@@ -76,6 +78,8 @@ pub(crate) struct Writer {
     /// A rename that was cut off: at least one of the names has the content.
     renaming: Option<(String, String)>,
     commits: u64,
+    /// The last steps, for whoever has to find out.
+    history: VecDeque<String>,
 }
 
 impl Writer {
@@ -87,6 +91,7 @@ impl Writer {
             doubts: BTreeMap::new(),
             renaming: None,
             commits: 0,
+            history: VecDeque::new(),
         }
     }
 
@@ -117,60 +122,87 @@ impl Writer {
 
     pub(crate) fn step(&mut self, mount: &Path, open: &mut OpenFiles) -> io::Result<()> {
         let name = self.name();
-        match self.dice.roll(16) {
+        let outcome = match self.dice.roll(16) {
             0..=5 => self.write(mount, open, &name),
-            6..=8 => match open.get(&name) {
-                Some(at) => {
-                    let content = Arc::new(at.content.clone());
-                    self.commit(&name, &content, || at.file.sync_all())
-                }
-                None => Ok(()),
-            },
+            6..=8 => self.sync(open, &name),
             9 | 10 => self.close(open, &name),
-            11 => {
-                let length = self.dice.roll(400_000);
-                let Some(at) = open.get_mut(&name) else {
-                    return Ok(());
-                };
-                let before = Arc::new(at.content.clone());
-                at.content.resize(usize::try_from(length).unwrap(), 0);
-                let outcome = at.file.set_len(length);
-                if outcome.is_err() {
-                    self.doubt(&name, Some(before));
-                }
-                outcome
-            }
-            12 => {
-                self.close(open, &name)?;
-                if let Some(content) = self.durable.get(&name).cloned() {
-                    self.doubt(&name, None);
-                    fs::remove_file(mount.join(&name))?;
-                    self.durable.remove(&name);
-                    self.doubts.insert(name, vec![Doubt::State(Some(content))]);
-                }
-                Ok(())
-            }
+            11 => self.set_len(open, &name),
+            12 => self
+                .close(open, &name)
+                .and_then(|()| self.remove(mount, &name)),
             13 => {
                 let to = self.name();
-                self.close(open, &name)?;
-                self.close(open, &to)?;
-                self.rename(mount, &name, &to)
+                self.close(open, &name)
+                    .and_then(|()| self.close(open, &to))
+                    .and_then(|()| self.rename(mount, &name, &to))
             }
-            _ => {
-                let read = fs::read(mount.join(&name));
-                let expected = match open.get(&name) {
-                    Some(at) => Some(&at.content),
-                    None => self.durable.get(&name).map(|content| &**content),
-                };
-                match read {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        assert!(expected.is_none(), "{name} is gone")
-                    }
-                    read => assert!(Some(&read?) == expected, "{name} reads differently"),
-                }
-                Ok(())
+            _ => self.read(mount, open, &name),
+        };
+        if let Err(error) = &outcome {
+            self.note(format!("failed: {error}"));
+        }
+        outcome
+    }
+
+    fn note(&mut self, step: String) {
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(step);
+    }
+
+    fn sync(&mut self, open: &OpenFiles, name: &str) -> io::Result<()> {
+        let Some(at) = open.get(name) else {
+            return Ok(());
+        };
+        self.note(format!("sync {name}: {} bytes", at.content.len()));
+        let content = Arc::new(at.content.clone());
+        self.commit(name, &content, || at.file.sync_all())
+    }
+
+    fn set_len(&mut self, open: &mut OpenFiles, name: &str) -> io::Result<()> {
+        let length = self.dice.roll(400_000);
+        let Some(at) = open.get_mut(name) else {
+            return Ok(());
+        };
+        self.note(format!("set the length of {name} to {length}"));
+        let before = Arc::new(at.content.clone());
+        at.content.resize(usize::try_from(length).unwrap(), 0);
+        let outcome = at.file.set_len(length);
+        if outcome.is_err() {
+            self.doubt(name, Some(before));
+        }
+        outcome
+    }
+
+    fn remove(&mut self, mount: &Path, name: &str) -> io::Result<()> {
+        let Some(content) = self.durable.get(name).cloned() else {
+            return Ok(());
+        };
+        self.note(format!("remove {name}"));
+        self.doubt(name, None);
+        fs::remove_file(mount.join(name))?;
+        self.durable.remove(name);
+        self.doubts
+            .insert(name.to_owned(), vec![Doubt::State(Some(content))]);
+        Ok(())
+    }
+
+    fn read(&mut self, mount: &Path, open: &OpenFiles, name: &str) -> io::Result<()> {
+        let expected = match open.get(name) {
+            Some(at) => Some(&at.content),
+            None => self.durable.get(name).map(|content| &**content),
+        };
+        match fs::read(mount.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                assert!(expected.is_none(), "{name} is gone: {:#?}", self.history);
+            }
+            read => {
+                let differs = Some(&read?) != expected;
+                assert!(!differs, "{name} reads differently: {:#?}", self.history);
             }
         }
+        Ok(())
     }
 
     fn write(&mut self, mount: &Path, open: &mut OpenFiles, name: &str) -> io::Result<()> {
@@ -198,6 +230,7 @@ impl Writer {
             _ => (300_000, 60_000),
         };
         let (offset, length) = (self.dice.roll(far), 1 + self.dice.roll(long));
+        self.note(format!("write {name} at {offset}: {length} bytes"));
         let part =
             vec![u8::try_from(1 + self.dice.roll(255)).unwrap(); usize::try_from(length).unwrap()];
         if let Some(at) = open.get_mut(name) {
@@ -222,6 +255,7 @@ impl Writer {
         else {
             return Ok(());
         };
+        self.note(format!("close {name}: {} bytes", content.len()));
         if let Some((offset, part)) = torn {
             let doubts = self.doubts.entry(name.to_owned()).or_default();
             doubts.push(Doubt::Torn(Arc::new(content), offset, part));
@@ -258,6 +292,7 @@ impl Writer {
         let Some(content) = self.durable.get(from).cloned().filter(|_| from != to) else {
             return Ok(());
         };
+        self.note(format!("rename {from} to {to}: {} bytes", content.len()));
         self.doubt(from, None);
         self.doubt(to, Some(Arc::clone(&content)));
         self.renaming = Some((from.to_owned(), to.to_owned()));
@@ -289,10 +324,11 @@ impl Writer {
                 || doubts.iter().any(|doubt| doubt.explains(state));
             assert!(
                 allowed,
-                "round {round}, {name}: found {:?} bytes, acknowledged {:?}, and {} other possibilities",
+                "round {round}, {name}: found {:?} bytes, acknowledged {:?}, and {} other possibilities: {:#?}",
                 state.map(|content| content.len()),
                 self.durable.get(&name).map(|content| content.len()),
-                doubts.len()
+                doubts.len(),
+                self.history
             );
         }
         if let Some((from, to)) = self.renaming.take() {
@@ -308,5 +344,6 @@ impl Writer {
             .map(|(name, content)| (name.clone(), Arc::clone(content)))
             .collect();
         self.doubts.clear();
+        self.note("recovered".to_owned());
     }
 }
