@@ -36,8 +36,8 @@ impl Dice {
 pub(crate) struct Open {
     file: File,
     content: Vec<u8>,
-    /// A write that failed, where: any part of it may have been done.
-    torn: Option<(usize, Vec<u8>)>,
+    /// What the content may be instead, after a write or truncation that failed.
+    torn: Option<Doubt>,
 }
 
 pub(crate) type OpenFiles = BTreeMap<String, Open>;
@@ -166,11 +166,13 @@ impl Writer {
             return Ok(());
         };
         self.note(format!("set the length of {name} to {length}"));
-        let before = Arc::new(at.content.clone());
-        at.content.resize(usize::try_from(length).unwrap(), 0);
+        let mut content = at.content.clone();
+        content.resize(usize::try_from(length).unwrap(), 0);
         let outcome = at.file.set_len(length);
         if outcome.is_err() {
-            self.doubt(name, Some(before));
+            at.torn = Some(Doubt::State(Some(Arc::new(content))));
+        } else {
+            at.content = content;
         }
         outcome
     }
@@ -236,7 +238,7 @@ impl Writer {
         if let Some(at) = open.get_mut(name) {
             let start = usize::try_from(offset).unwrap();
             if let Err(error) = at.file.write_all_at(&part, offset) {
-                at.torn = Some((start, part));
+                at.torn = Some(Doubt::Torn(Arc::new(at.content.clone()), start, part));
                 return Err(error);
             }
             let end = start + part.len();
@@ -256,9 +258,10 @@ impl Writer {
             return Ok(());
         };
         self.note(format!("close {name}: {} bytes", content.len()));
-        if let Some((offset, part)) = torn {
+        if let Some(doubt) = torn {
             let doubts = self.doubts.entry(name.to_owned()).or_default();
-            doubts.push(Doubt::Torn(Arc::new(content), offset, part));
+            doubts.push(doubt);
+            doubts.push(Doubt::State(Some(Arc::new(content))));
             return Ok(nix::unistd::close(file)?);
         }
         self.commit(name, &Arc::new(content), || Ok(nix::unistd::close(file)?))
