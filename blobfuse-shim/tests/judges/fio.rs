@@ -40,7 +40,7 @@ fn fio_reads_back_every_block_that_it_wrote() {
 /// Bytes that each job wrote and read.
 fn run(bench: &Bench, args: &[&str], job: &Path) -> Vec<(u64, u64)> {
     let args = [&["--output-format=json"], args, &[job.to_str().unwrap()]].concat();
-    let text = bench.judge(Path::new("fio"), &args, scaled(60));
+    let text = bench.judge(Path::new("fio"), &args, scaled(300));
     let report: serde_json::Value = serde_json::from_str(&text).unwrap();
     let jobs = report["jobs"].as_array().unwrap().iter().map(|job| {
         assert_eq!(job["error"], 0, "{job}");

@@ -35,7 +35,7 @@ fn run(bench: &Bench, name: &str, sizes: &str, weights: &str, (operations, seed)
         artifacts,
         paths[1],
     ];
-    let text = bench.judge(&bench.tool("fsx"), &args, scaled(60));
+    let text = bench.judge(&bench.tool("fsx"), &args, scaled(300));
     assert!(text.contains("All operations completed"), "{text}");
 }
 
