@@ -33,6 +33,7 @@ lint: setup
 
 # The binaries first: the end-to-end tests start them.
 unit: setup
+	tests/setup judges
 	cargo build --workspace --bins --locked --quiet
 	tests/with-docker cargo test --workspace --locked --quiet
 

@@ -130,6 +130,10 @@ fn detach_dead(path: &Path) -> Result<(), ShimError> {
 #[allow(unsafe_code)]
 fn leave_helper(path: &Path) -> Result<Guard, ShimError> {
     let (end, line) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(ShimError::system("a pipe"))?;
+    // The mount itself: at its path, another process may have put the next one when the helper gets to it.
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mount = nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty())
+        .map_err(ShimError::system("opening the mount"))?;
     // SAFETY: the caller has not started a thread yet, so the child may allocate and take locks; it never returns.
     match unsafe { nix::unistd::fork() }.map_err(ShimError::system("forking"))? {
         ForkResult::Parent { child } => Ok(Guard {
@@ -139,7 +143,7 @@ fn leave_helper(path: &Path) -> Result<Guard, ShimError> {
         }),
         ForkResult::Child => {
             drop(line);
-            let code = i32::from(help(&end, path).is_err());
+            let code = i32::from(help(&end, &mount).is_err());
             // SAFETY: ends the child without running the parent's exit handlers.
             unsafe { libc::_exit(code) }
         }
@@ -147,12 +151,15 @@ fn leave_helper(path: &Path) -> Result<Guard, ShimError> {
 }
 
 #[allow(unsafe_code)]
-fn help(end: &OwnedFd, path: &Path) -> Result<(), ShimError> {
+fn help(end: &OwnedFd, mount: &OwnedFd) -> Result<(), ShimError> {
     let failed = ShimError::system;
+    let mut kept = [end.as_raw_fd(), mount.as_raw_fd()];
+    kept.sort_unstable();
     // The device, above all: the connection must end with the process that serves it.
     for (first, last) in [
-        (0, end.as_raw_fd() - 1),
-        (end.as_raw_fd() + 1, libc::c_int::MAX),
+        (0, kept[0] - 1),
+        (kept[0] + 1, kept[1] - 1),
+        (kept[1] + 1, libc::c_int::MAX),
     ] {
         if first <= last {
             // SAFETY: closes descriptors that only the parent's copy of this memory refers to.
@@ -171,8 +178,8 @@ fn help(end: &OwnedFd, path: &Path) -> Result<(), ShimError> {
             Err(errno) => return Err(failed("waiting")(errno)),
         }
     }
-    let flags = MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
-    nix::mount::umount2(path, flags).map_err(failed("unmounting"))
+    let mount = format!("/proc/self/fd/{}", mount.as_raw_fd());
+    nix::mount::umount2(mount.as_str(), MntFlags::MNT_DETACH).map_err(failed("unmounting"))
 }
 
 /// Becomes a user for good: no group but its own, no way back.

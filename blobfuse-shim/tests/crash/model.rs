@@ -1,6 +1,6 @@
-//! An application and what it may find after a crash.
+//! An application, and what it may find after a crash or after operations that failed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -14,6 +14,8 @@ pub(crate) type Files = BTreeMap<String, Content>;
 
 /// Files of one writer.
 const NAMES: u64 = 3;
+/// Steps that are remembered.
+const HISTORY: usize = 60;
 
 pub(crate) struct Dice(u64);
 
@@ -30,9 +32,39 @@ impl Dice {
     }
 }
 
-struct Open {
+/// A file that is open for writing.
+pub(crate) struct Open {
     file: File,
     content: Vec<u8>,
+    /// What the content may be instead, after a write or truncation that failed.
+    torn: Option<Doubt>,
+}
+
+pub(crate) type OpenFiles = BTreeMap<String, Open>;
+
+/// What storage may have instead of what was acknowledged.
+enum Doubt {
+    State(Option<Content>),
+    /// Some bytes of a write that failed, in this content.
+    Torn(Content, usize, Vec<u8>),
+}
+
+impl Doubt {
+    fn explains(&self, found: Option<&Content>) -> bool {
+        match (self, found) {
+            (Self::State(state), found) => state.as_ref() == found,
+            (Self::Torn(..), None) => false,
+            (Self::Torn(before, offset, part), Some(found)) => {
+                let longest = before.len().max(offset + part.len());
+                let written = |at: usize| at.checked_sub(*offset).and_then(|at| part.get(at));
+                let old = |at| before.get(at).copied().unwrap_or(0);
+                (before.len()..=longest).contains(&found.len())
+                    && (0..)
+                        .zip(found.iter())
+                        .all(|(at, byte)| *byte == old(at) || written(at) == Some(byte))
+            }
+        }
+    }
 }
 
 pub(crate) struct Writer {
@@ -40,12 +72,14 @@ pub(crate) struct Writer {
     dice: Dice,
     /// What was acknowledged.
     durable: Files,
-    /// What storage may have instead, by name: an operation that the crash cut off, a file that was removed while the end
-    /// of its last handle was on its way.
-    doubts: BTreeMap<String, Vec<Option<Content>>>,
+    /// What storage may have instead, by name: an operation that the crash cut off, a file that was removed while the
+    /// end of its last handle was on its way.
+    doubts: BTreeMap<String, Vec<Doubt>>,
     /// A rename that was cut off: at least one of the names has the content.
     renaming: Option<(String, String)>,
     commits: u64,
+    /// The last steps, for whoever has to find out.
+    history: VecDeque<String>,
 }
 
 impl Writer {
@@ -57,6 +91,7 @@ impl Writer {
             doubts: BTreeMap::new(),
             renaming: None,
             commits: 0,
+            history: VecDeque::new(),
         }
     }
 
@@ -85,66 +120,94 @@ impl Writer {
         format!("{}-{number}", self.number)
     }
 
-    fn step(&mut self, mount: &Path, open: &mut BTreeMap<String, Open>) -> io::Result<()> {
+    pub(crate) fn step(&mut self, mount: &Path, open: &mut OpenFiles) -> io::Result<()> {
         let name = self.name();
-        match self.dice.roll(16) {
+        let outcome = match self.dice.roll(16) {
             0..=5 => self.write(mount, open, &name),
-            6..=8 => match open.get(&name) {
-                Some(at) => {
-                    let content = Arc::new(at.content.clone());
-                    self.commit(&name, &content, || at.file.sync_all())
-                }
-                None => Ok(()),
-            },
+            6..=8 => self.sync(open, &name),
             9 | 10 => self.close(open, &name),
-            11 => match open.get_mut(&name) {
-                Some(at) => {
-                    let length = self.dice.roll(400_000);
-                    at.file.set_len(length)?;
-                    at.content.resize(usize::try_from(length).unwrap(), 0);
-                    Ok(())
-                }
-                None => Ok(()),
-            },
-            12 => {
-                self.close(open, &name)?;
-                if let Some(content) = self.durable.get(&name).cloned() {
-                    self.doubt(&name, None);
-                    fs::remove_file(mount.join(&name))?;
-                    self.durable.remove(&name);
-                    self.doubts.insert(name, vec![Some(content)]);
-                }
-                Ok(())
-            }
+            11 => self.set_len(open, &name),
+            12 => self
+                .close(open, &name)
+                .and_then(|()| self.remove(mount, &name)),
             13 => {
                 let to = self.name();
-                self.close(open, &name)?;
-                self.close(open, &to)?;
-                self.rename(mount, &name, &to)
+                self.close(open, &name)
+                    .and_then(|()| self.close(open, &to))
+                    .and_then(|()| self.rename(mount, &name, &to))
             }
-            _ => {
-                let read = fs::read(mount.join(&name));
-                let expected = match open.get(&name) {
-                    Some(at) => Some(&at.content),
-                    None => self.durable.get(&name).map(|content| &**content),
-                };
-                match read {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        assert!(expected.is_none(), "{name} is gone")
-                    }
-                    read => assert!(Some(&read?) == expected, "{name} reads differently"),
-                }
-                Ok(())
-            }
+            _ => self.read(mount, open, &name),
+        };
+        if let Err(error) = &outcome {
+            self.note(format!("failed: {error}"));
         }
+        outcome
     }
 
-    fn write(
-        &mut self,
-        mount: &Path,
-        open: &mut BTreeMap<String, Open>,
-        name: &str,
-    ) -> io::Result<()> {
+    fn note(&mut self, step: String) {
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(step);
+    }
+
+    fn sync(&mut self, open: &OpenFiles, name: &str) -> io::Result<()> {
+        let Some(at) = open.get(name) else {
+            return Ok(());
+        };
+        self.note(format!("sync {name}: {} bytes", at.content.len()));
+        let content = Arc::new(at.content.clone());
+        self.commit(name, &content, || at.file.sync_all())
+    }
+
+    fn set_len(&mut self, open: &mut OpenFiles, name: &str) -> io::Result<()> {
+        let length = self.dice.roll(400_000);
+        let Some(at) = open.get_mut(name) else {
+            return Ok(());
+        };
+        self.note(format!("set the length of {name} to {length}"));
+        let mut content = at.content.clone();
+        content.resize(usize::try_from(length).unwrap(), 0);
+        let outcome = at.file.set_len(length);
+        if outcome.is_err() {
+            at.torn = Some(Doubt::State(Some(Arc::new(content))));
+        } else {
+            at.content = content;
+        }
+        outcome
+    }
+
+    fn remove(&mut self, mount: &Path, name: &str) -> io::Result<()> {
+        let Some(content) = self.durable.get(name).cloned() else {
+            return Ok(());
+        };
+        self.note(format!("remove {name}"));
+        self.doubt(name, None);
+        fs::remove_file(mount.join(name))?;
+        self.durable.remove(name);
+        self.doubts
+            .insert(name.to_owned(), vec![Doubt::State(Some(content))]);
+        Ok(())
+    }
+
+    fn read(&mut self, mount: &Path, open: &OpenFiles, name: &str) -> io::Result<()> {
+        let expected = match open.get(name) {
+            Some(at) => Some(&at.content),
+            None => self.durable.get(name).map(|content| &**content),
+        };
+        match fs::read(mount.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                assert!(expected.is_none(), "{name} is gone: {:#?}", self.history);
+            }
+            read => {
+                let differs = Some(&read?) != expected;
+                assert!(!differs, "{name} reads differently: {:#?}", self.history);
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, mount: &Path, open: &mut OpenFiles, name: &str) -> io::Result<()> {
         if !open.contains_key(name) {
             let mut options = OpenOptions::new();
             let file = options
@@ -154,7 +217,14 @@ impl Writer {
                 .open(mount.join(name))?;
             let content = self.durable.get(name).map(|content| content.to_vec());
             let content = content.unwrap_or_default();
-            open.insert(name.to_owned(), Open { file, content });
+            open.insert(
+                name.to_owned(),
+                Open {
+                    file,
+                    content,
+                    torn: None,
+                },
+            );
         }
         // Now and then over the border of two extents.
         let (far, long) = match self.dice.roll(24) {
@@ -162,11 +232,15 @@ impl Writer {
             _ => (300_000, 60_000),
         };
         let (offset, length) = (self.dice.roll(far), 1 + self.dice.roll(long));
+        self.note(format!("write {name} at {offset}: {length} bytes"));
         let part =
             vec![u8::try_from(1 + self.dice.roll(255)).unwrap(); usize::try_from(length).unwrap()];
         if let Some(at) = open.get_mut(name) {
-            at.file.write_all_at(&part, offset)?;
             let start = usize::try_from(offset).unwrap();
+            if let Err(error) = at.file.write_all_at(&part, offset) {
+                at.torn = Some(Doubt::Torn(Arc::new(at.content.clone()), start, part));
+                return Err(error);
+            }
             let end = start + part.len();
             at.content.resize(at.content.len().max(end), 0);
             at.content[start..end].copy_from_slice(&part);
@@ -174,11 +248,32 @@ impl Writer {
         Ok(())
     }
 
-    fn close(&mut self, open: &mut BTreeMap<String, Open>, name: &str) -> io::Result<()> {
-        let Some(Open { file, content }) = open.remove(name) else {
+    fn close(&mut self, open: &mut OpenFiles, name: &str) -> io::Result<()> {
+        let Some(Open {
+            file,
+            content,
+            torn,
+        }) = open.remove(name)
+        else {
             return Ok(());
         };
+        self.note(format!("close {name}: {} bytes", content.len()));
+        if let Some(doubt) = torn {
+            let doubts = self.doubts.entry(name.to_owned()).or_default();
+            doubts.push(doubt);
+            doubts.push(Doubt::State(Some(Arc::new(content))));
+            return Ok(nix::unistd::close(file)?);
+        }
         self.commit(name, &Arc::new(content), || Ok(nix::unistd::close(file)?))
+    }
+
+    /// After an operation that failed: closes every file, whether that works or not. Returns whether it worked.
+    pub(crate) fn close_all(&mut self, mut open: OpenFiles) -> bool {
+        let names: Vec<_> = open.keys().cloned().collect();
+        let closed = names
+            .iter()
+            .filter(|name| self.close(&mut open, name).is_ok());
+        closed.count() == names.len()
     }
 
     /// Storage has the old or the new version until it is acknowledged.
@@ -200,6 +295,7 @@ impl Writer {
         let Some(content) = self.durable.get(from).cloned().filter(|_| from != to) else {
             return Ok(());
         };
+        self.note(format!("rename {from} to {to}: {} bytes", content.len()));
         self.doubt(from, None);
         self.doubt(to, Some(Arc::clone(&content)));
         self.renaming = Some((from.to_owned(), to.to_owned()));
@@ -213,7 +309,8 @@ impl Writer {
     }
 
     fn doubt(&mut self, name: &str, state: Option<Content>) {
-        self.doubts.entry(name.to_owned()).or_default().push(state);
+        let doubts = self.doubts.entry(name.to_owned()).or_default();
+        doubts.push(Doubt::State(state));
     }
 
     /// Compares what is there after a crash with what may be, and goes on from it.
@@ -227,16 +324,14 @@ impl Writer {
                 .map(Vec::as_slice)
                 .unwrap_or_default();
             let allowed = state == self.durable.get(&name)
-                || doubts.iter().any(|doubt| doubt.as_ref() == state);
+                || doubts.iter().any(|doubt| doubt.explains(state));
             assert!(
                 allowed,
-                "round {round}, {name}: found {:?}, acknowledged {:?}, possible {:?}",
+                "round {round}, {name}: found {:?} bytes, acknowledged {:?}, and {} other possibilities: {:#?}",
                 state.map(|content| content.len()),
                 self.durable.get(&name).map(|content| content.len()),
-                doubts
-                    .iter()
-                    .map(|doubt| doubt.as_ref().map(|content| content.len()))
-                    .collect::<Vec<_>>()
+                doubts.len(),
+                self.history
             );
         }
         if let Some((from, to)) = self.renaming.take() {
@@ -252,5 +347,6 @@ impl Writer {
             .map(|(name, content)| (name.clone(), Arc::clone(content)))
             .collect();
         self.doubts.clear();
+        self.note("recovered".to_owned());
     }
 }

@@ -6,7 +6,8 @@ use std::path::Path;
 use crate::tools::{Bench, scaled};
 
 /// Each block carries a CRC-32C of its content, and of its place: one that is lost, torn or misplaced is found.
-const COMMON: &str = "[global]\nioengine=psync\nverify=crc32c\nverify_fatal=1\nverify_dump=0\nallow_file_create=1\nfallocate=none\nrandseed=5\nfsync_on_close=1\n";
+const COMMON: &str = "[global]\nioengine=psync\nverify=crc32c\nverify_fatal=1\nverify_dump=0\n\
+    fallocate=none\nrandseed=5\nfsync_on_close=1\n";
 
 /// Front to back, at random, and with blocks of all sizes; with commits in between.
 const JOBS: &str = "[sequential]\nrw=write\nbs=256k\n[random]\nrw=randwrite\nbs=16k\nfsync=200\n\
@@ -39,7 +40,7 @@ fn fio_reads_back_every_block_that_it_wrote() {
 /// Bytes that each job wrote and read.
 fn run(bench: &Bench, args: &[&str], job: &Path) -> Vec<(u64, u64)> {
     let args = [&["--output-format=json"], args, &[job.to_str().unwrap()]].concat();
-    let text = bench.judge(Path::new("fio"), &args, scaled(60));
+    let text = bench.judge(Path::new("fio"), &args, scaled(300));
     let report: serde_json::Value = serde_json::from_str(&text).unwrap();
     let jobs = report["jobs"].as_array().unwrap().iter().map(|job| {
         assert_eq!(job["error"], 0, "{job}");

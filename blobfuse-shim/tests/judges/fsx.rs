@@ -9,10 +9,11 @@ const SMALL: &str = "flen = 262144\nopsize.max = 20000\n";
 /// Over the borders of three extents.
 const EXTENTS: &str = "flen = 9000000\nopsize.max = 200000\n";
 /// Weights of what every run does.
-const COMMON: &str = "read = 10\nwrite = 10\nmapwrite = 10\ntruncate = 6\nsendfile = 5\nposix_fadvise = 3\ninvalidate = 3\ncopy_file_range = 5\n";
+const COMMON: &str = "read = 10\nwrite = 10\nmapwrite = 10\n\
+    truncate = 6\nsendfile = 5\nposix_fadvise = 3\ninvalidate = 3\ncopy_file_range = 5\n";
 
-/// fsx never unmaps what it read through a map, so the file would stay open for writing: a run either maps for reading or
-/// closes.
+/// fsx never unmaps what it read through a map, so the file would stay open for writing: a run either maps for reading
+/// or closes.
 const MAPPING: &str = "mapread = 10\nclose_open = 0\n";
 const CLOSING: &str = "mapread = 0\nclose_open = 3\n";
 
@@ -34,7 +35,7 @@ fn run(bench: &Bench, name: &str, sizes: &str, weights: &str, (operations, seed)
         artifacts,
         paths[1],
     ];
-    let text = bench.judge(&bench.tool("fsx"), &args, scaled(60));
+    let text = bench.judge(&bench.tool("fsx"), &args, scaled(300));
     assert!(text.contains("All operations completed"), "{text}");
 }
 

@@ -89,7 +89,7 @@ fn run(bench: &Bench, uid: u32, list: &Verdicts, whole: bool) -> Vec<(String, St
     } else {
         args.extend(names.iter().map(String::as_str));
     }
-    let output = bench.run(uid, &bench.tool("pjdfstest"), &args, 300);
+    let output = bench.run(uid, &bench.tool("pjdfstest"), &args, 600);
     let text = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     let verdicts = lines
