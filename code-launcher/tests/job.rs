@@ -181,6 +181,10 @@ async fn output_that_is_not_durable_never_ends_with_success() {
     room.peers.break_sink("application-telemetry");
     assert_eq!(room.run(&["exit", "3"], &[]).await.code, Some(74));
     assert_eq!(room.json("scratch/exit.json")["exit_code"], json!(74));
+
+    let room = Room::new().await;
+    room.peers.lose_telemetry();
+    assert_eq!(room.run(&["copy"], &[]).await.code, Some(74));
 }
 
 #[tokio::test(flavor = "multi_thread")]

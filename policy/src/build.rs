@@ -235,7 +235,10 @@ impl Builder<'_> {
         }
         let vaults = vaults.iter().flat_map(|vault| ["--allow-vault", vault]);
         let authorities = authorities.iter().flat_map(|maa| ["--allow-maa", maa]);
-        let args: Vec<&str> = vaults.chain(authorities).collect();
+        let mut args: Vec<&str> = vaults.chain(authorities).collect();
+        if args.is_empty() {
+            args.push("--allow-none");
+        }
         let mut container = self.sidecar(&services::SKR_AGENT, image, &args, &[])?;
         // The device node is root's in a utility VM: root opens it, and the process becomes its own user before it reads
         // anything.

@@ -234,6 +234,13 @@ fn evidence_and_tokens_go_where_the_contract_has_keys_released_and_nowhere_else(
         error.to_string().contains("https://maa.example/attest"),
         "{error}"
     );
+    let mut none = spec();
+    none.datasources.clear();
+    none.datasinks.clear();
+    none.governance = None;
+    none.applications[0].datasources.clear();
+    none.applications[0].datasinks.clear();
+    assert_eq!(command(&none), ["/skr-agent", "--allow-none"]);
 }
 
 #[test]

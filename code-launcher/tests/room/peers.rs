@@ -29,6 +29,8 @@ struct State {
     /// Consent is withdrawn while an event with this text is committed.
     withdrawing_events: BTreeSet<String>,
     broken_sinks: BTreeSet<String>,
+    /// The collector could not write all that came.
+    incomplete_telemetry: bool,
     lying_shims: bool,
     failed_shims: BTreeSet<String>,
     waiting_shims: BTreeSet<String>,
@@ -123,9 +125,18 @@ impl Peers {
             }
             Json(json!({})).into_response()
         });
+        let collector = self.clone();
+        let complete = get(async move || {
+            if collector.with(|state| state.incomplete_telemetry) {
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                return WireError::new(status, "CR-OTEL-0006", "not written").into_response();
+            }
+            Json(json!({})).into_response()
+        });
         Routes::new()
             .route("/ready", ready, Callers::AnySidecar)
             .route("/flush", post(async || Json(json!({}))), launcher())
+            .route("/complete", complete, launcher())
             .route(
                 "/stop",
                 post(async move || {
@@ -279,6 +290,10 @@ impl Peers {
 
     pub(crate) fn break_sink(&self, name: &str) {
         self.with(|state| state.broken_sinks.insert(name.to_owned()));
+    }
+
+    pub(crate) fn lose_telemetry(&self) {
+        self.with(|state| state.incomplete_telemetry = true);
     }
 
     pub(crate) fn let_shims_lie(&self) {
