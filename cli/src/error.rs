@@ -148,6 +148,9 @@ pub enum CliError {
     /// An image and its layers.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// Published images.
+    #[error(transparent)]
+    Published(#[from] image_builder::ImageError),
     /// The governance service.
     #[error(transparent)]
     Governance(#[from] Box<GovCliError>),
@@ -195,6 +198,7 @@ impl Coded for CliError {
             Self::Vault(error) => error.code(),
             Self::Https(error) => error.code(),
             Self::Image(error) => error.code(),
+            Self::Published(error) => error.code(),
             Self::Governance(error) => error.code(),
         }
     }
@@ -211,6 +215,7 @@ impl Coded for CliError {
             Self::Vault(error) => error.fault(),
             Self::Https(error) => error.fault(),
             Self::Image(error) => fault_of_image(error),
+            Self::Published(image_builder::ImageError::Signature { .. }) => Fault::Denied,
             Self::Governance(error) => error.fault(),
             _ => Fault::Caller,
         }
