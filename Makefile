@@ -5,8 +5,10 @@
 #                    and its image started in Docker
 # make image-cvm     its image, from a published binary, in .work/image-cvm
 # make fuzz          searches on with the fuzz targets: TARGET=name for one, SECONDS=n for each (docs/fuzzing.md)
-# make images        the images of the room, from published binaries, in .work/images
+# make images        the images of the room, from published binaries, in .work/images, with their manifest, bills of
+#                    materials and provenance (docs/images.md)
 # make bench-skr     what a key release costs beyond MAA and the vault, and an idle skr-agent; last line one JSON object
+# make bench-policy  root hashes against the physical floor, and a room's from a warm cache; last line one JSON object
 # make bench-compose image sizes, memory and start of the room as containers, with published binaries
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -15,7 +17,7 @@ export CARGO_TERM_COLOR ?= never
 # Where cargo leaves the binaries; the target is named in .cargo/config.toml.
 BIN = $(or $(CARGO_TARGET_DIR),target)/x86_64-unknown-linux-gnu/debug
 
-.PHONY: demo test setup build lint unit fuzz-smoke fuzz cvm images image-cvm bench-skr bench-compose
+.PHONY: demo test setup build lint unit fuzz-smoke fuzz cvm images image-cvm bench-skr bench-policy bench-compose
 demo: build
 	@$(if $(COMPOSE),COMPOSE=1 tests/with-docker) tests/demo/run $(BIN) $(if $(JSON),--json)
 
@@ -66,12 +68,17 @@ fuzz: setup
 DIST = $(or $(CARGO_TARGET_DIR),target)/x86_64-unknown-linux-gnu/dist
 images: setup
 	cargo build --workspace --bins --locked --quiet --profile dist
-	images/build $(DIST) .work/images --gzip
+	images/build $(DIST) .work/images --gzip --publish
 
 RELEASE = $(or $(CARGO_TARGET_DIR),target)/x86_64-unknown-linux-gnu/release
 bench-skr: setup
 	@cargo build --locked --quiet --release -p bench-skr -p virtual-attester --bins
 	@$(RELEASE)/bench-skr $(RELEASE)
+
+bench-policy: images
+	@cargo build --locked --quiet --release -p bench-policy
+	@mkdir -p .work
+	@$(RELEASE)/bench-policy .work .work/images
 
 bench-compose: images
 	tests/with-docker tests/bench/compose $(DIST) .work/images

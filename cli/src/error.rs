@@ -181,6 +181,9 @@ pub enum CliError {
     /// A policy's text.
     #[error("policy")]
     Simulate(#[from] SimulateError),
+    /// Published images.
+    #[error(transparent)]
+    Published(#[from] image_builder::ImageError),
     /// The governance service.
     #[error(transparent)]
     Governance(#[from] Box<GovCliError>),
@@ -249,6 +252,7 @@ impl Coded for CliError {
             Self::Https(error) => error.code(),
             Self::Image(error) => error.code(),
             Self::Simulate(error) => error.code(),
+            Self::Published(error) => error.code(),
             Self::Governance(error) => error.code(),
         }
     }
@@ -266,6 +270,7 @@ impl Coded for CliError {
             Self::Https(error) => error.fault(),
             Self::Simulate(error) => error.fault(),
             Self::Image(error) => fault_of_image(error),
+            Self::Published(image_builder::ImageError::Signature { .. }) => Fault::Denied,
             Self::Governance(error) => error.fault(),
             _ => Fault::Caller,
         }

@@ -13,6 +13,7 @@ pub mod deployment_generate;
 pub mod doctor;
 mod error;
 pub mod governance;
+pub mod images;
 pub mod policy;
 mod results;
 mod secretstore;
@@ -72,6 +73,9 @@ enum Command {
     /// A member's voice in the collaboration.
     #[command(subcommand)]
     Governance(governance::GovernanceCommand),
+    /// The suite's own published images.
+    #[command(subcommand)]
+    Images(images::ImagesCommand),
     /// Policies of container groups, and the hashes they list.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -118,6 +122,7 @@ async fn dispatch(command: Command, access: &Access) -> Result<ExitCode, Box<dyn
         Command::Governance(command) => governance::run(command, &mut std::io::stdout())
             .await
             .map_err(shown)?,
+        Command::Images(command) => return images::run(command, access).await.map_err(shown),
         Command::Policy(command) => return policy::run(command, access).await.map_err(shown),
         Command::Attest(command) => return attest::run(command).map_err(shown),
         Command::Doctor(args) => return doctor::run(args, access).await.map_err(shown),

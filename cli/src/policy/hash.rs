@@ -8,14 +8,13 @@ use image_layers::source::{
     Image, ImageSource, Input, OciImages, Platform, Wanted, open_path, read_stream,
 };
 use image_layers::{
-    Cache, Expected, HashedLayer, ImageError, LayerHash, Limits, Settings, hash_image, hash_layer,
+    Cache, Expected, HashedLayer, ImageError, LayerHash, Limits, Published, Settings, hash_image,
+    hash_layer,
 };
-use image_remote::{
-    BlockingReader, DEFAULT_SOCKET, RegistryAccess, RegistryImage, docker_config, names_registry,
-    saved_image,
-};
+use image_remote::{BlockingReader, RegistryImage, names_registry, saved_image};
 use serde_json::{Value, json};
 
+use super::remote::RemoteArgs;
 use crate::CliError;
 use crate::credential::Access;
 
@@ -36,6 +35,12 @@ pub struct HashArgs {
     /// Prints JSON: `{"layers":[{"diff_id","root_hash"}]}`, from the bottom up.
     #[arg(long)]
     json: bool,
+    /// Signed manifest of images, whose layers are not read: its publisher says their root hashes.
+    #[arg(long, value_name = "FILE", requires = "published_key")]
+    published: Option<PathBuf>,
+    /// The publisher's public key on P-384, PEM.
+    #[arg(long, value_name = "PEM", requires = "published")]
+    published_key: Option<PathBuf>,
     #[command(flatten)]
     cache: CacheArgs,
     #[command(flatten)]
@@ -54,34 +59,7 @@ struct CacheArgs {
     #[arg(long, env = "XDG_CACHE_HOME", hide = true)]
     user_cache: Option<PathBuf>,
     #[arg(long, env = "HOME", hide = true)]
-    home: Option<PathBuf>,
-}
-
-/// How registries and engines are reached.
-#[derive(Args, Debug)]
-struct RemoteArgs {
-    /// Reaches the registry without TLS. On this machine's own addresses that needs no flag.
-    #[arg(long)]
-    plain_http: bool,
-    /// Folder of Docker's config.json with the credentials for registries [default: .docker in the home folder].
-    #[arg(long, env = "DOCKER_CONFIG", value_name = "FOLDER")]
-    docker_config: Option<PathBuf>,
-    /// Socket of the Docker engine.
-    #[arg(long, env = "DOCKER_HOST", default_value = DEFAULT_SOCKET, value_name = "SOCKET")]
-    docker_socket: String,
-}
-
-impl RemoteArgs {
-    fn engine(&self) -> Result<&Path, CliError> {
-        let text = self.docker_socket.as_str();
-        match text.split_once("://") {
-            None | Some(("unix", _)) => Ok(Path::new(text.strip_prefix("unix://").unwrap_or(text))),
-            Some(_) => Err(CliError::Argument {
-                argument: "--docker-socket",
-                reason: format!("{text:?} is no socket of this machine"),
-            }),
-        }
-    }
+    cache_home: Option<PathBuf>,
 }
 
 /// The layers, and which image it was where a name was resolved.
@@ -112,12 +90,18 @@ pub(crate) async fn run(args: HashArgs, access: &Access) -> Result<ExitCode, Cli
         platform,
         name: args.image.clone(),
     };
+    let published = match (&args.published, &args.published_key) {
+        (Some(path), Some(key)) => super::read_manifest(path, Some(key))?.root_hashes(),
+        _ => Vec::new(),
+    };
+    let published: Published = published.into_iter().collect();
     let cache = args.cache.open()?;
     let source = find(&args, access).await?;
     // Sources are read on threads of their own.
-    let hashed = tokio::task::spawn_blocking(move || hash(source, &wanted, cache.as_ref()))
-        .await
-        .map_err(|error| CliError::io("the hashing thread", std::io::Error::other(error)))??;
+    let hashed =
+        tokio::task::spawn_blocking(move || hash(source, &wanted, cache.as_ref(), &published))
+            .await
+            .map_err(|error| CliError::io("the hashing thread", std::io::Error::other(error)))??;
     print(&hashed, args.json)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -149,7 +133,7 @@ impl CacheArgs {
         }
         let filled = |path: &Option<PathBuf>| path.clone().filter(|p| !p.as_os_str().is_empty());
         let of_user = || {
-            let of_home = || filled(&self.home).map(|home| home.join(".cache"));
+            let of_home = || filled(&self.cache_home).map(|home| home.join(".cache"));
             let folder = filled(&self.user_cache).or_else(of_home)?;
             Some(folder.join("cleanroom/layers"))
         };
@@ -173,21 +157,20 @@ async fn find(args: &HashArgs, access: &Access) -> Result<Source, CliError> {
     if path.exists() || !names_registry(text) {
         return Ok(Source::Path(path.to_owned()));
     }
-    let remote = RegistryAccess {
-        extra_roots: access.extra_roots()?,
-        docker_config: docker_config(
-            args.remote.docker_config.as_deref(),
-            args.cache.home.as_deref(),
-        ),
-        plain_http: args.remote.plain_http,
-    };
+    let remote = args.remote.registry(access)?;
     Ok(Source::Registry(RegistryImage::open(text, &remote).await?))
 }
 
-fn hash(source: Source, wanted: &Wanted, cache: Option<&Cache>) -> Result<Hashed, ImageError> {
+fn hash(
+    source: Source,
+    wanted: &Wanted,
+    cache: Option<&Cache>,
+    published: &Published,
+) -> Result<Hashed, ImageError> {
     let limits = Limits::default();
     let settings = Settings {
         limits,
+        published: Some(published),
         cache,
         parallel: None,
     };

@@ -7,19 +7,24 @@ pub(crate) mod generate;
 mod hash;
 pub(crate) mod layers;
 mod lint;
+mod remote;
 mod requests;
 mod simulate;
 mod source;
 mod verify;
 
 use std::fmt::Display;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use image_builder::PublishedImages;
 use serde::Serialize;
 
 use crate::CliError;
 use crate::credential::Access;
+
+pub(crate) use remote::RemoteArgs;
 
 /// What to do with a policy, or on the way to one.
 #[derive(Debug, Subcommand)]
@@ -94,4 +99,13 @@ impl<T: Display> Display for Lines<'_, T> {
         }
         Ok(())
     }
+}
+
+/// Reads a manifest of images; with a key, the signed one.
+pub(crate) fn read_manifest(path: &Path, key: Option<&Path>) -> Result<PublishedImages, CliError> {
+    let Some(key) = key else {
+        return Ok(PublishedImages::read(path)?);
+    };
+    let pem = std::fs::read(key).map_err(|error| CliError::io(key.display().to_string(), error))?;
+    Ok(image_builder::read_signed(path, &pem)?)
 }

@@ -100,6 +100,42 @@ pub enum ImageError {
         /// What the file has.
         actual: String,
     },
+    /// A layer of a layout has no root hash.
+    #[error("image {image}")]
+    Layers {
+        /// The image.
+        image: String,
+        /// Why.
+        source: Box<image_layers::ImageError>,
+    },
+    /// The manifest of images is none.
+    #[error("{path} is no manifest of images: {reason}")]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The key to sign or to verify with.
+    #[error("the key: {reason}")]
+    Key {
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A signed manifest of images is not its publisher's.
+    #[error("{path}: {reason}")]
+    Signature {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A program that no package of the workspace builds: its bill of materials is not known.
+    #[error("no package builds a program {name:?}")]
+    NoPackage {
+        /// The image's name.
+        name: String,
+    },
     /// The registry reference is not `<host>[:port]/<repository>`.
     #[error("registry {registry:?} is not <host>[:port]/<repository>")]
     Reference {
@@ -135,7 +171,12 @@ impl ImageError {
             Self::Reference { .. } => "CR-IMAGE-0010",
             Self::Registry { .. } => "CR-IMAGE-0011",
             Self::Pin { .. } => "CR-IMAGE-0012",
-            Self::Layer { .. } => "CR-IMAGE-0013",
+            Self::Layer { source, .. } => source.code(),
+            Self::Layers { source, .. } => source.code(),
+            Self::Manifest { .. } => "CR-IMAGE-0013",
+            Self::Key { .. } => "CR-IMAGE-0014",
+            Self::Signature { .. } => "CR-IMAGE-0015",
+            Self::NoPackage { .. } => "CR-IMAGE-0016",
         }
     }
 }

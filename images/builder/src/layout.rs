@@ -274,7 +274,7 @@ fn sha256(hex: &str) -> Result<Digest, ImageError> {
     Ok(Digest::from_str(&format!("sha256:{hex}"))?)
 }
 
-fn put(path: &Path, bytes: &[u8]) -> Result<(), ImageError> {
+pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<(), ImageError> {
     let unwritable = |source| ImageError::Write {
         path: path.to_owned(),
         source,

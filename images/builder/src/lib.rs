@@ -2,18 +2,31 @@
 //! machine and at any time, so that a policy can pin an image before it is pushed.
 //!
 //! An image is one layer over nothing: the binary, its extra files, their parent directories. The layout directory
-//! follows the OCI image layout; [`build`] writes `images.json` beside it, which `policy` and the local launcher read.
+//! follows the OCI image layout; [`build`] writes `images.json` beside it, which `policy` and the local launcher read, and
+//! [`describe`] what other parties check: [`PublishedImages`], a bill of materials for each image, and the provenance.
 mod archive;
+mod describe;
 mod elf;
 mod error;
 mod hash;
 mod layer;
 mod layout;
 mod list;
+mod provenance;
+mod published;
 mod push;
+mod sbom;
+mod signed;
 
 pub use self::archive::archive;
+pub use self::describe::{Described, describe};
 pub use self::error::ImageError;
 pub use self::layout::{BuiltImage, BuiltLayer, build, read_images};
 pub use self::list::{Directory, ExtraFile, ImageList, ImageSpec};
+pub use self::provenance::{Materials, provenance};
+pub use self::published::{
+    Difference, FileDigest, PublishedImage, PublishedImages, PublishedLayer,
+};
 pub use self::push::{Login, PushTarget, push};
+pub use self::sbom::{Metadata, checksums, sbom};
+pub use self::signed::{read_signed, sign};

@@ -31,6 +31,42 @@ enum Command {
         #[arg(long)]
         gzip: bool,
     },
+    /// Writes what other parties check: `image-manifest.json`, `provenance.json`, and `sbom/<name>.cdx.json` for each image.
+    Describe {
+        /// The list that the layout was built from.
+        #[arg(long)]
+        list: PathBuf,
+        /// The layout directory.
+        #[arg(long)]
+        layout: PathBuf,
+        /// What `cargo metadata --format-version 1` printed.
+        #[arg(long)]
+        metadata: PathBuf,
+        /// The `Cargo.lock` of the build.
+        #[arg(long)]
+        lock: PathBuf,
+        /// Commit of the source.
+        #[arg(long)]
+        commit: String,
+        /// What `rustc --version` printed.
+        #[arg(long)]
+        toolchain: String,
+        /// Whether layers are compressed.
+        #[arg(long)]
+        gzip: bool,
+    },
+    /// Signs a manifest of images.
+    Sign {
+        /// `image-manifest.json`.
+        #[arg(long)]
+        manifest: PathBuf,
+        /// The publisher's private key on P-384, PEM.
+        #[arg(long)]
+        key: PathBuf,
+        /// The signed manifest: COSE_Sign1.
+        #[arg(long)]
+        out: PathBuf,
+    },
     /// Writes every image of a layout as one archive for `docker load` to standard output.
     Archive {
         /// The layout directory.
@@ -100,6 +136,41 @@ fn run(command: Command) -> Result<Option<String>, ImageError> {
                 .map_err(|source| ImageError::List { path: list, source })?;
             image_builder::build(&list, &out, gzip)?;
             Ok(Some(out.join("images.json").display().to_string()))
+        }
+        Command::Describe {
+            list,
+            layout,
+            metadata,
+            lock,
+            commit,
+            toolchain,
+            gzip,
+        } => {
+            let described = image_builder::describe(&image_builder::Described {
+                list: &list,
+                layout: &layout,
+                metadata: &metadata,
+                lock: &lock,
+                commit,
+                toolchain,
+                gzip,
+            })?;
+            let report = described
+                .images
+                .iter()
+                .map(|image| format!("{:>10} {}", image.size, image.name));
+            let total: u64 = described.images.iter().map(|image| image.size).sum();
+            let lines: Vec<String> = report.chain([format!("{total:>10} together")]).collect();
+            Ok(Some(lines.join("\n")))
+        }
+        Command::Sign { manifest, key, out } => {
+            image_builder::PublishedImages::read(&manifest)?;
+            let signed = image_builder::sign(&read(&manifest)?, &read(&key)?)?;
+            std::fs::write(&out, signed).map_err(|source| ImageError::Write {
+                path: out.clone(),
+                source,
+            })?;
+            Ok(Some(out.display().to_string()))
         }
         Command::Archive { layout, prefix } => {
             let out = std::io::BufWriter::with_capacity(1 << 20, std::io::stdout().lock());

@@ -24,7 +24,7 @@ mod verity;
 pub use cache::{CONVERTER, Cache, Cached};
 pub use digest::{Digest, NotADigest, NotARootHash, RootHash};
 pub use error::LayerError;
-pub use image::{HashedLayer, Settings, hash_image};
+pub use image::{HashedLayer, Published, Settings, hash_image};
 pub use image_error::ImageError;
 pub use image_file::write_image;
 pub use layer::{Compression, Expected, LayerHash, hash_layer};

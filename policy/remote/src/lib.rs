@@ -2,7 +2,8 @@
 //! every document and blob with its digest; nothing is written to disk.
 //!
 //! The sources are synchronous, as `image_layers` is: they read on threads of their own, and ask a running multi-threaded
-//! runtime of tokio for the bytes. They must not be used on that runtime's own threads, except within `spawn_blocking`.
+//! runtime of tokio for the bytes. They must not be used on that runtime's own threads, except within `spawn_blocking`. The
+//! process must have installed a provider of cryptography for TLS.
 
 mod credential;
 mod engine;

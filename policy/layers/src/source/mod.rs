@@ -66,7 +66,7 @@ pub struct Layer {
 }
 
 /// A place with images.
-pub trait ImageSource: fmt::Debug + Sync {
+pub trait ImageSource: fmt::Debug + Send + Sync {
     /// Finds an image.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ const MOST_DEPTH: usize = 3;
 const MOST_IMAGES: usize = 1000;
 
 /// Content by digest, and the document where reading begins.
-pub trait Blobs: fmt::Debug + Sync {
+pub trait Blobs: fmt::Debug + Send + Sync {
     /// An index or a manifest. Of a registry it is what the reference names, already compared with its digest.
     ///
     /// # Errors
