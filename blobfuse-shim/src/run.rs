@@ -1,6 +1,6 @@
 //! From root to a served mount, and back to nothing.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::mount::{Guard, Mounted, become_user, mount};
 use crate::routes::{Ready, routes};
-use crate::{Args, ShimError, fuse, marker};
+use crate::{Args, ReadAhead, ShimError, fuse, marker, tune_allocator};
 
 /// How long the sidecars that a mount needs may take to come up.
 const PEERS: Duration = Duration::from_secs(300);
@@ -27,7 +27,7 @@ const FINISH: Duration = Duration::from_secs(15);
 /// Runs a shim: mounts as root, becomes its own user, then runs as every other sidecar. Must be called before any thread
 /// is started.
 pub fn start(args: Args, common: CommonArgs) -> ExitCode {
-    give_memory_back();
+    tune_allocator();
     let service = services::shim(&args.access_name, args.uid);
     let prepared = args.check().and_then(|()| {
         // A probe runs beside the process that holds the mount.
@@ -57,25 +57,18 @@ pub fn start(args: Args, common: CommonArgs) -> ExitCode {
     })
 }
 
-/// Buffers of file content are large and short-lived: each is a mapping of its own, so that the budget is what stays
-/// resident. By default the C library keeps them in one heap per thread.
-#[allow(unsafe_code)]
-fn give_memory_back() {
-    // SAFETY: sets two numbers, before any thread is started.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
-        libc::mallopt(libc::M_ARENA_MAX, 2);
-    }
-}
-
 async fn run(args: Args, mounted: Mounted, process: Process) -> anyhow::Result<ExitCode> {
-    let Mounted { device, guard } = mounted;
+    let Mounted {
+        device,
+        read_ahead,
+        guard,
+    } = mounted;
     let latch = process.latch("mount");
     let ready = Ready::default();
     let (ended, mut end) = oneshot::channel();
     let served = routes(&ready);
     let stopping = process.stopping();
-    let boot = boot(&args, &process, device, ended, &ready);
+    let boot = boot(&args, &process, (device, read_ahead), ended, &ready);
     let serving = process.serve(served);
     tokio::pin!(serving);
     let outcome = tokio::select! {
@@ -116,7 +109,7 @@ async fn run(args: Args, mounted: Mounted, process: Process) -> anyhow::Result<E
 async fn boot(
     args: &Args,
     process: &Process,
-    device: OwnedFd,
+    (device, read_ahead): (OwnedFd, Option<ReadAhead>),
     ended: oneshot::Sender<()>,
     ready: &OnceLock<FileSystem>,
 ) -> anyhow::Result<()> {
@@ -133,6 +126,10 @@ async fn boot(
     let fs = FileSystem::new(store, dek, args.mode(), options);
     fs.probe().await.context("the first listing")?;
     fuse::serve(fs.clone(), device, ended).await?;
+    if let Err(error) = read_ahead.map_or(Err(ErrorKind::ReadOnlyFilesystem.into()), ReadAhead::raise) {
+        // Reading front to back is slower then.
+        tracing::info!(%error, "the kernel's read-ahead stays as it is");
+    }
     tracing::info!(mode = ?args.encryption_mode, read_only = args.is_read_only(), "mounted");
     let _ = ready.set(fs);
     Ok(())

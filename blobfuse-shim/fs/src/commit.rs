@@ -184,7 +184,7 @@ impl Inner {
         let etag = self.at_commit(put).await?;
         if let Some((bytes, memory)) = kept {
             let unit = usize::try_from(draft.codec.unit()).unwrap_or(usize::MAX);
-            self.cache.keep(content, 0, unit, &bytes, memory);
+            self.cache.keep(content, 0, unit, bytes, memory);
         }
         let entry = committed.entry.or_else(|| plain_entry(path, draft));
         let made = Made {
@@ -242,7 +242,8 @@ impl Inner {
                 }
                 let bytes = Bytes::from(buffer.bytes);
                 let unit = usize::try_from(draft.codec.unit()).unwrap_or(usize::MAX);
-                let chunks = self.cache.keep(content, 0, unit, &bytes, buffer.memory);
+                let kept = (bytes.clone(), buffer.memory);
+                let chunks = self.cache.keep(content, 0, unit, kept.0, kept.1);
                 (Some(bytes), chunks.into_iter().next())
             }
             _ => {

@@ -11,6 +11,7 @@ use cleanroom_crypto::Dek;
 use tokio::sync::{Notify, RwLock, RwLockReadGuard, Semaphore};
 
 use crate::budget::{Budget, Memory};
+use crate::buffers::Buffers;
 use crate::cache::Cache;
 use crate::directory::Directories;
 use crate::file::{File, Handle};
@@ -49,6 +50,7 @@ pub(crate) struct Inner {
     released: Notify,
     pub(crate) budget: Budget,
     pub(crate) cache: Arc<Cache>,
+    pub(crate) buffers: Arc<Buffers>,
     /// Uploads under way; each has memory of its own for one sealed extent.
     pub(crate) slots: Arc<Semaphore>,
     /// Pages for answers to reads.
@@ -91,11 +93,12 @@ impl Inner {
         let slots = (options.memory / 4 / slot).clamp(1, most);
         let pool = options
             .memory
-            .saturating_sub(options.answers() + slots * slot);
+            .saturating_sub(options.answers() + options.spare() + slots * slot);
         let answers = usize::try_from(options.answers() / 4096).unwrap_or(1);
         Self {
             budget: Budget::new(pool),
             cache: Arc::new(Cache::new()),
+            buffers: Arc::new(Buffers::new(options.spare())),
             slots: Arc::new(Semaphore::new(usize::try_from(slots).unwrap_or(1))),
             answers: Semaphore::new(answers),
             relieving: AtomicBool::new(false),

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use blob_store::{BlobStore, Condition};
+use bytes::Bytes;
 use cleanroom_crypto::Dek;
 use sidecar_http::Coded;
 
@@ -122,7 +123,7 @@ impl FileSystem {
     ///
     /// # Errors
     /// [`FsError::Format`], [`FsError::Store`], [`FsError::Stale`]; no unauthenticated byte is ever returned.
-    pub async fn read(&self, handle: u64, offset: u64, size: u64) -> Result<Vec<u8>, FsError> {
+    pub async fn read(&self, handle: u64, offset: u64, size: u64) -> Result<Bytes, FsError> {
         let inner = &self.0;
         match inner.handle(handle)? {
             Open::File(handle) => inner.read_at(&handle, offset, size).await,
@@ -130,10 +131,8 @@ impl FileSystem {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX);
                 let rest = nonce.as_bytes().get(start..).unwrap_or_default();
                 let size = usize::try_from(size).unwrap_or(usize::MAX);
-                Ok(rest
-                    .get(..rest.len().min(size))
-                    .unwrap_or_default()
-                    .to_vec())
+                let part = rest.get(..rest.len().min(size)).unwrap_or_default();
+                Ok(Bytes::copy_from_slice(part))
             }
             Open::Directory(_) => Err(FsError::IsDirectory),
         }

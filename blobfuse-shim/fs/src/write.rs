@@ -227,7 +227,7 @@ impl Inner {
                     self.spill(file, state).await?;
                     continue;
                 };
-                bytes = self.open(file, base, index, 0..have).await?.into();
+                bytes = self.open(file, base, index, 0..have).await?.into_vec();
             }
             if is_zero && !is_covered {
                 bytes.resize(usize::try_from(have).unwrap_or(0), 0);

@@ -33,6 +33,22 @@ pub(crate) trait Frame: fmt::Debug + Send + Sync {
     /// Opens what [`Frame::stored`] names; returns exactly its clear bytes.
     fn open(&self, index: u64, clear: Range<u64>, stored: &[u8]) -> Result<Vec<u8>, FsError>;
 
+    /// As [`Frame::open`], into a buffer of exactly the clear length, whose content does not matter.
+    fn fill(
+        &self,
+        index: u64,
+        clear: Range<u64>,
+        stored: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), FsError> {
+        let opened = self.open(index, clear, stored)?;
+        if opened.len() != out.len() {
+            return Err(FsError::Stale);
+        }
+        out.copy_from_slice(&opened);
+        Ok(())
+    }
+
     /// Starts the next version, with all extents as they are.
     fn edit(&self) -> Arc<dyn Codec>;
 
@@ -55,6 +71,11 @@ pub(crate) trait Codec: fmt::Debug + Send + Sync {
 
     /// Seals an extent, the header before it if it is the first one; `clear` is all of it. From any thread.
     fn seal(&self, index: u64, clear: &[u8]) -> Result<(Vec<u8>, Mark), FsError>;
+
+    /// Whether a manifest entry needs the digest of the content.
+    fn needs_digest(&self) -> bool {
+        false
+    }
 
     /// Makes the first `len` bytes a version at a path, with the extents that were sealed since the last one.
     fn commit(

@@ -41,6 +41,20 @@ impl Frame for Plain {
         Ok(stored.to_vec())
     }
 
+    fn fill(
+        &self,
+        _index: u64,
+        _clear: Range<u64>,
+        stored: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), FsError> {
+        if stored.len() != out.len() {
+            return Err(FsError::Stale);
+        }
+        out.copy_from_slice(stored);
+        Ok(())
+    }
+
     fn edit(&self) -> Arc<dyn Codec> {
         Arc::new(Self)
     }
@@ -61,6 +75,10 @@ impl Codec for Plain {
 
     fn seal(&self, _index: u64, clear: &[u8]) -> Result<(Vec<u8>, Mark), FsError> {
         Ok((clear.to_vec(), None))
+    }
+
+    fn needs_digest(&self) -> bool {
+        true
     }
 
     fn commit(

@@ -50,6 +50,19 @@ impl Frame for View {
     }
 
     fn open(&self, index: u64, clear: Range<u64>, stored: &[u8]) -> Result<Vec<u8>, FsError> {
+        let length = usize::try_from(clear.end - clear.start).map_err(|_| FormatError::TooLarge)?;
+        let mut out = vec![0; length];
+        self.fill(index, clear, stored, &mut out)?;
+        Ok(out)
+    }
+
+    fn fill(
+        &self,
+        index: u64,
+        clear: Range<u64>,
+        stored: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), FsError> {
         let start = index * self.params().extent();
         let wanted = start + clear.start..start + clear.end;
         let plan = self
@@ -58,10 +71,8 @@ impl Frame for View {
         let plan = plan.ok_or(FormatError::Content {
             offset: wanted.start,
         })?;
-        let length = usize::try_from(clear.end - clear.start).map_err(|_| FormatError::TooLarge)?;
-        let mut out = vec![0; length];
-        self.open_into(&plan, stored, &mut out)?;
-        Ok(out)
+        self.open_into(&plan, stored, out)?;
+        Ok(())
     }
 
     fn edit(&self) -> Arc<dyn Codec> {
