@@ -27,7 +27,8 @@ impl ReadAhead {
         let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", root.as_raw_fd()))?;
         let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"));
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-        let device = device(&mounts, id.unwrap_or_default().trim()).ok_or(io::ErrorKind::NotFound)?;
+        let device =
+            device(&mounts, id.unwrap_or_default().trim()).ok_or(io::ErrorKind::NotFound)?;
         let setting = format!("/sys/class/bdi/{device}/read_ahead_kb");
         Ok(Self(OpenOptions::new().write(true).open(setting)?))
     }
@@ -55,7 +56,8 @@ mod tests {
 
     #[test]
     fn a_mount_is_found_by_its_number_alone() {
-        let mounts = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n122 22 0:45 / /mnt/a rw - fuse cleanroom rw\n";
+        let mounts =
+            "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n122 22 0:45 / /mnt/a rw - fuse cleanroom rw\n";
         assert_eq!(device(mounts, "122"), Some("0:45"));
         assert_eq!(device(mounts, "2"), None);
         assert_eq!(device(mounts, ""), None);

@@ -1,6 +1,6 @@
 //! From root to a served mount, and back to nothing.
 
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -126,9 +126,10 @@ async fn boot(
     let fs = FileSystem::new(store, dek, args.mode(), options);
     fs.probe().await.context("the first listing")?;
     fuse::serve(fs.clone(), device, ended).await?;
-    if let Err(error) = read_ahead.map_or(Err(ErrorKind::ReadOnlyFilesystem.into()), ReadAhead::raise) {
-        // Reading front to back is slower then.
-        tracing::info!(%error, "the kernel's read-ahead stays as it is");
+    // Without it, reading front to back is slower.
+    match read_ahead.map(ReadAhead::raise) {
+        Some(Ok(())) => {}
+        outcome => tracing::info!(?outcome, "the kernel's read-ahead stays as it is"),
     }
     tracing::info!(mode = ?args.encryption_mode, read_only = args.is_read_only(), "mounted");
     let _ = ready.set(fs);

@@ -77,7 +77,10 @@ mod tests {
         let taken: Vec<_> = [LENGTH, LENGTH, LENGTH, 5]
             .map(|length| buffers.take(length))
             .into();
-        assert_eq!(taken.iter().map(|one| one.bytes.len()).sum::<usize>(), 3 * LENGTH + 5);
+        assert_eq!(
+            taken.iter().map(|one| one.bytes.len()).sum::<usize>(),
+            3 * LENGTH + 5
+        );
         drop(taken);
         assert_eq!(lock(&buffers.free).len(), 2);
         let kept = buffers.take(LENGTH);

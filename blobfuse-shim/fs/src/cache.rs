@@ -38,7 +38,10 @@ pub(crate) struct Chunk {
 }
 
 /// A buffer, with the memory that it was allocated in; it is dropped first.
-struct Held<T>(T, #[expect(dead_code, reason = "given back on drop")] Memory);
+struct Held<T>(
+    T,
+    #[expect(dead_code, reason = "given back on drop")] Memory,
+);
 
 impl<T: AsRef<[u8]>> AsRef<[u8]> for Held<T> {
     fn as_ref(&self) -> &[u8] {

@@ -247,7 +247,9 @@ impl Inner {
         };
         let version = Arc::clone(version);
         let size = clear.end - clear.start;
-        let mut out = self.buffers.take(usize::try_from(size).map_err(|_| FsError::TooLarge)?);
+        let mut out = self
+            .buffers
+            .take(usize::try_from(size).map_err(|_| FsError::TooLarge)?);
         let work = move || {
             version.frame.fill(index, clear, &sealed, &mut out.bytes)?;
             Ok(out)

@@ -113,7 +113,10 @@ impl Filesystem for Adapter {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
         super::negotiate(config);
         // Truncation comes with the open, so that storage keeps the old content until the new one is committed.
-        if config.add_capabilities(InitFlags::FUSE_ATOMIC_O_TRUNC).is_err() {
+        if config
+            .add_capabilities(InitFlags::FUSE_ATOMIC_O_TRUNC)
+            .is_err()
+        {
             tracing::warn!("the kernel truncates apart from opening");
         }
         Ok(())

@@ -54,7 +54,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Files {
     fn content(&self, ino: INodeNo) -> Result<Arc<RwLock<Vec<u8>>>, Errno> {
-        lock(&self.contents).get(&ino.0).cloned().ok_or(Errno::ENOENT)
+        lock(&self.contents)
+            .get(&ino.0)
+            .cloned()
+            .ok_or(Errno::ENOENT)
     }
 
     fn attr(&self, ino: INodeNo) -> Result<FileAttr, Errno> {

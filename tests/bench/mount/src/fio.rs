@@ -52,8 +52,18 @@ impl Load {
         let share = self.total / self.jobs;
         let mut command = Command::new("fio");
         command
-            .args(["--name=load", "--ioengine=psync", "--fallocate=none", "--create_on_open=1"])
-            .args(["--output-format=json", "--group_reporting", "--thread", "--randrepeat=1"])
+            .args([
+                "--name=load",
+                "--ioengine=psync",
+                "--fallocate=none",
+                "--create_on_open=1",
+            ])
+            .args([
+                "--output-format=json",
+                "--group_reporting",
+                "--thread",
+                "--randrepeat=1",
+            ])
             .arg(format!("--directory={}", directory.display()))
             .arg(format!("--rw={}", self.pattern))
             .arg(format!("--bs={}", self.block))
@@ -73,7 +83,10 @@ impl Load {
                 .arg(format!("--size={SIZE}"))
                 .arg(format!("--io_size={share}")),
         };
-        let output = command.stdin(Stdio::null()).output().context("fio: `make setup` installs it")?;
+        let output = command
+            .stdin(Stdio::null())
+            .output()
+            .context("fio: `make setup` installs it")?;
         let text = String::from_utf8_lossy(&output.stdout);
         ensure!(
             output.status.success(),
@@ -81,13 +94,31 @@ impl Load {
             String::from_utf8_lossy(&output.stderr)
         );
         // Notes may stand before the object.
-        let json = text.find('{').and_then(|start| text.get(start..)).context("fio said nothing")?;
+        let json = text
+            .find('{')
+            .and_then(|start| text.get(start..))
+            .context("fio said nothing")?;
         let answer: Value = serde_json::from_str(json).context("fio's report")?;
-        let job = answer.pointer("/jobs/0").context("fio's report has no job")?;
-        ensure!(job.pointer("/error") == Some(&Value::from(0)), "fio met an error");
-        let side = if self.pattern == "write" { "write" } else { "read" };
-        let figure = |key: &str| job.pointer(&format!("/{side}/{key}")).and_then(Value::as_f64);
-        ensure!(figure("io_bytes") >= Some(self.total as f64), "fio moved less than it should");
+        let job = answer
+            .pointer("/jobs/0")
+            .context("fio's report has no job")?;
+        ensure!(
+            job.pointer("/error") == Some(&Value::from(0)),
+            "fio met an error"
+        );
+        let side = if self.pattern == "write" {
+            "write"
+        } else {
+            "read"
+        };
+        let figure = |key: &str| {
+            job.pointer(&format!("/{side}/{key}"))
+                .and_then(Value::as_f64)
+        };
+        ensure!(
+            figure("io_bytes") >= Some(self.total as f64),
+            "fio moved less than it should"
+        );
         figure("bw_bytes").context("fio's report has no rate")
     }
 }

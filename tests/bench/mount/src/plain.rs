@@ -39,7 +39,12 @@ impl PlainStore {
         })
     }
 
-    async fn ask(&self, method: Method, name: &str, range: Option<Range<u64>>) -> Result<Response, StoreError> {
+    async fn ask(
+        &self,
+        method: Method,
+        name: &str,
+        range: Option<Range<u64>>,
+    ) -> Result<Response, StoreError> {
         let mut url: Url = self.client.endpoint().url().clone();
         url.set_path(&format!("{}/{name}", self.container));
         let mut request = Request::new(HOP, method, url)
@@ -79,10 +84,10 @@ impl BlobStore for PlainStore {
             let response = self.ask(Method::HEAD, name, None).await?;
             let length = response.header("content-length");
             Ok(BlobInfo {
-                etag: Etag::new(response.header("etag").ok_or(wrong("no ETag"))?),
+                etag: Etag::new(response.header("etag").ok_or_else(|| wrong("no ETag"))?),
                 length: length
                     .and_then(|length| length.parse().ok())
-                    .ok_or(wrong("no length"))?,
+                    .ok_or_else(|| wrong("no length"))?,
                 modified: SystemTime::UNIX_EPOCH,
                 directory: false,
             })

@@ -24,7 +24,13 @@ pub(crate) fn private_room() -> anyhow::Result<PathBuf> {
     unshare(CloneFlags::CLONE_NEWNS).context("a mount namespace: root is needed")?;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
     let room = Path::new("/mnt");
-    mount(Some("bench"), room, Some("tmpfs"), MsFlags::empty(), Some(ROOM))?;
+    mount(
+        Some("bench"),
+        room,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        Some(ROOM),
+    )?;
     Ok(room.to_owned())
 }
 
@@ -40,7 +46,10 @@ impl Running {
     /// Starts this program in another role; `spec` is its first line.
     pub(crate) fn role(name: &str, spec: &impl Serialize) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg(name).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .arg(name)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut child = spawn(&mut command)?;
         let mut running = Self {
             to: child.stdin.take(),
@@ -136,7 +145,10 @@ pub(crate) fn unmount(path: &Path) -> anyhow::Result<()> {
 }
 
 /// There is nothing to wait on but the kernel's tables.
-#[expect(clippy::disallowed_methods, reason = "nobody tells when a mount appears or is free")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nobody tells when a mount appears or is free"
+)]
 fn pause() {
     std::thread::sleep(POLL);
 }
@@ -147,5 +159,7 @@ fn spawn(command: &mut Command) -> anyhow::Result<Child> {
     // SAFETY: one system call between fork and exec.
     unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?)) };
     let name = command.get_program().to_owned();
-    command.spawn().with_context(|| format!("starting {}", name.display()))
+    command
+        .spawn()
+        .with_context(|| format!("starting {}", name.display()))
 }

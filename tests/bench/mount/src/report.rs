@@ -23,7 +23,9 @@ impl Report {
 
     fn median(&self, row: &str, side: &'static str) -> anyhow::Result<f64> {
         let samples = self.0.get(&(row.to_owned(), side));
-        let mut samples = samples.with_context(|| format!("{row}: no {side}"))?.clone();
+        let mut samples = samples
+            .with_context(|| format!("{row}: no {side}"))?
+            .clone();
         samples.sort_by(f64::total_cmp);
         samples.get(samples.len() / 2).copied().context("a median")
     }

@@ -115,7 +115,11 @@ impl Side {
         let mut init = Command::new("gocryptfs");
         init.args(["-init", "-q", "-extpass", "echo bench", "-scryptn", "10"]);
         let made = init.arg(&backing).stdin(Stdio::null()).status();
-        ensure!(made.context("gocryptfs: `make setup` installs it")?.success(), "gocryptfs -init");
+        ensure!(
+            made.context("gocryptfs: `make setup` installs it")?
+                .success(),
+            "gocryptfs -init"
+        );
         Ok(Self {
             name: GOCRYPTFS,
             running: start_gocryptfs(&backing, &path)?,
@@ -168,7 +172,11 @@ fn in_memory(room: &Path, report: &mut Report) -> anyhow::Result<()> {
             report.add("write 1", side.name, Load::write(1).run(&side.path, "big")?);
         }
         for side in &mut sides {
-            report.add("write 4", side.name, Load::write(4).run(&side.path, "part")?);
+            report.add(
+                "write 4",
+                side.name,
+                Load::write(4).run(&side.path, "part")?,
+            );
             for job in 0..4 {
                 side.remove(&format!("part.{job}"))?;
             }
@@ -183,7 +191,10 @@ fn in_memory(room: &Path, report: &mut Report) -> anyhow::Result<()> {
                 report.add(&format!("{row} {}", load.jobs), side.name, rate);
             }
         }
-        for side in sides.iter_mut().filter(|side| [V2, GOCRYPTFS].contains(&side.name)) {
+        for side in sides
+            .iter_mut()
+            .filter(|side| [V2, GOCRYPTFS].contains(&side.name))
+        {
             report.add("small create", side.name, small::create(&side.path)?);
             side.cold()?;
             report.add("small read", side.name, small::read(&side.path)?);
@@ -225,12 +236,19 @@ fn over_emulator(room: &Path, report: &mut Report) -> anyhow::Result<()> {
         Side::ours(room, V2, spec)
     };
     let mut over_tls = mount("tls", &tls)?;
-    report.add("write tls 0 ms", V2, Load::write(1).run(&over_tls.path, "big")?);
+    report.add(
+        "write tls 0 ms",
+        V2,
+        Load::write(1).run(&over_tls.path, "big")?,
+    );
     let mut over_plain = mount("http", &plain)?;
     for delay in [0, RTT_MS] {
         emulator.ask(&delay.to_string())?;
         for _ in 0..ROUNDS {
-            for (name, place, side) in [("tls", &tls, &mut over_tls), ("http", &plain, &mut over_plain)] {
+            for (name, place, side) in [
+                ("tls", &tls, &mut over_tls),
+                ("http", &plain, &mut over_plain),
+            ] {
                 let row = format!("read {name} {delay} ms");
                 let mut best = 0.0_f64;
                 for at_once in AT_ONCE {
@@ -278,7 +296,11 @@ fn peak_memory(room: &Path) -> anyhow::Result<f64> {
         Load::write(1).run(&side.path, "big")?;
         Load::write(4).run(&side.path, "part")?;
         say("written")?;
-        for load in [Load::read(1), Load::read(4), Load::random(256 << 10, 4, SIZE / 4)] {
+        for load in [
+            Load::read(1),
+            Load::read(4),
+            Load::random(256 << 10, 4, SIZE / 4),
+        ] {
             load.run(&side.path, FILE)?;
         }
         highest = highest.max(say("written and read")?);
