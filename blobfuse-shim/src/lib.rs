@@ -16,8 +16,8 @@ mod routes;
 mod run;
 mod tokens;
 
-pub use allocator::tune_allocator;
-pub use args::{Args, EncryptionMode, Format};
+pub use allocator::{content_memory, tune_allocator};
+pub use args::{Args, EncryptionMode, KeyArgs};
 pub use error::ShimError;
 pub use read_ahead::ReadAhead;
 pub use run::start;

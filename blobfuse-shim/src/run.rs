@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::mount::{Guard, Mounted, become_user, mount};
 use crate::routes::{Ready, routes};
-use crate::{Args, ReadAhead, ShimError, fuse, marker, tune_allocator};
+use crate::{Args, ReadAhead, ShimError, content_memory, fuse, marker, tune_allocator};
 
 /// How long the sidecars that a mount needs may take to come up.
 const PEERS: Duration = Duration::from_secs(300);
@@ -66,8 +66,8 @@ async fn run(args: Args, mounted: Mounted, process: Process) -> anyhow::Result<E
     let latch = process.latch("mount");
     let ready = Ready::default();
     let (ended, mut end) = oneshot::channel();
-    let served = routes(&ready);
     let stopping = process.stopping();
+    let served = routes(&ready, &stopping);
     let boot = boot(&args, &process, (device, read_ahead), ended, &ready);
     let serving = process.serve(served);
     tokio::pin!(serving);
@@ -114,24 +114,43 @@ async fn boot(
     ready: &OnceLock<FileSystem>,
 ) -> anyhow::Result<()> {
     let (secrets, identity) = (process.client(&SECRETS), process.client(&IDENTITY));
-    tokio::try_join!(secrets.wait_ready(PEERS), identity.wait_ready(PEERS))?;
-    let dek = Arc::new(crate::key::unwrap(args, process).await?);
+    match args.is_keyed() {
+        true => {
+            tokio::try_join!(secrets.wait_ready(PEERS), identity.wait_ready(PEERS)).map(drop)?
+        }
+        false => identity.wait_ready(PEERS).await?,
+    }
+    let dek = Arc::new(crate::key::obtain(args, process).await?);
     let store = store(args, process, &dek)?;
     let options = Options {
         read_only: args.is_read_only(),
         ttl: Duration::from_secs(if args.is_read_only() { 60 } else { 5 }),
-        memory: u64::from(args.memory_limit_mb) << 20,
+        memory: content_memory(args.memory()),
+        key_id: args.key.wrapped_dek_secret.clone().unwrap_or_default(),
         ..Options::default()
     };
-    let fs = FileSystem::new(store, dek, args.mode(), options);
-    fs.probe().await.context("the first listing")?;
+    let fs = match args.manifest_hmac {
+        Some(contract) => FileSystem::pinned(store, dek, args.mode(), options, contract)
+            .await
+            .context("the manifest")?,
+        None => {
+            let fs = FileSystem::new(store, dek, args.mode(), options);
+            fs.probe().await.context("the first listing")?;
+            fs
+        }
+    };
     fuse::serve(fs.clone(), device, ended).await?;
     // Without it, reading front to back is slower.
     match read_ahead.map(ReadAhead::raise) {
         Some(Ok(())) => {}
         outcome => tracing::info!(?outcome, "the kernel's read-ahead stays as it is"),
     }
-    tracing::info!(mode = ?args.encryption_mode, read_only = args.is_read_only(), "mounted");
+    tracing::info!(
+        mode = ?args.mode(),
+        read_only = args.is_read_only(),
+        pinned = args.manifest_hmac.is_some(),
+        "mounted"
+    );
     let _ = ready.set(fs);
     Ok(())
 }

@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::buffers::LENGTH;
 use crate::file::Handle;
 use crate::inner::{Inner, lock};
 use crate::read::clear_range;
@@ -13,7 +12,7 @@ use crate::version::Version;
 const SLACK: u64 = 4 << 20;
 const SMALLEST: u64 = 512 << 10;
 /// Largest part that is fetched by one request, in bytes.
-const PART: u64 = LENGTH as u64;
+const PART: u64 = 2 << 20;
 
 /// Where one handle reads.
 #[derive(Debug, Default)]
@@ -98,8 +97,7 @@ impl Inner {
         if clear.is_empty() {
             return;
         }
-        let stored = version.frame.stored(index, clear.clone());
-        let need = (stored.end - stored.start) + (clear.end - clear.start);
+        let need = version.frame.room(index, clear.clone());
         let Some(mut memory) = self.cache.make_room(&self.budget, need) else {
             return;
         };

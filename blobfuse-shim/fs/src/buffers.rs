@@ -1,17 +1,26 @@
 //! Buffers that are used again: memory fresh from the kernel costs more than opening content into it.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use crate::inner::lock;
 
-/// Length of the buffers that are kept, in bytes; others come and go.
-pub(crate) const LENGTH: usize = 2 << 20;
+/// Shorter ones the allocator keeps by itself.
+const SMALLEST: usize = 1 << 20;
+/// A buffer stands in for one that may be this much shorter, in bytes.
+const SLACK: usize = 64 << 10;
 
 /// Unused buffers.
 #[derive(Debug)]
 pub(crate) struct Buffers {
-    free: Mutex<Vec<Vec<u8>>>,
+    free: Mutex<Free>,
     most: usize,
+}
+
+#[derive(Debug, Default)]
+struct Free {
+    buffers: VecDeque<Vec<u8>>,
+    bytes: usize,
 }
 
 /// A buffer; it goes back when it is dropped.
@@ -26,20 +35,47 @@ impl Buffers {
     pub(crate) fn new(bytes: u64) -> Self {
         Self {
             free: Mutex::default(),
-            most: usize::try_from(bytes).unwrap_or(usize::MAX) / LENGTH,
+            most: usize::try_from(bytes).unwrap_or(usize::MAX),
         }
     }
 
-    /// A buffer of some content, `length` bytes of it.
+    /// A buffer of `length` bytes, whatever they are.
     pub(crate) fn take(self: &Arc<Self>, length: usize) -> Buffer {
-        let kept = match length {
-            LENGTH => lock(&self.free).pop(),
-            _ => None,
-        };
+        let mut bytes = self.find(length).unwrap_or_default();
+        if bytes.capacity() == 0 {
+            // Fresh memory is zero already.
+            bytes = vec![0; length];
+        }
+        bytes.resize(length, 0);
+        self.wrap(bytes)
+    }
+
+    /// An empty buffer with room for `length` bytes.
+    pub(crate) fn room(&self, length: usize) -> Vec<u8> {
+        let mut bytes = self.find(length).unwrap_or_default();
+        bytes.clear();
+        bytes.reserve_exact(length);
+        bytes
+    }
+
+    /// Lets a buffer come here when it is dropped.
+    pub(crate) fn wrap(self: &Arc<Self>, bytes: Vec<u8>) -> Buffer {
         Buffer {
-            bytes: kept.unwrap_or_else(|| vec![0; length]),
+            bytes,
             home: Arc::clone(self),
         }
+    }
+
+    fn find(&self, length: usize) -> Option<Vec<u8>> {
+        if length < SMALLEST {
+            return None;
+        }
+        let mut free = lock(&self.free);
+        let fits = |bytes: &Vec<u8>| (length..=length + SLACK).contains(&bytes.capacity());
+        let at = free.buffers.iter().position(fits)?;
+        let bytes = free.buffers.remove(at)?;
+        free.bytes -= bytes.capacity();
+        Some(bytes)
     }
 }
 
@@ -58,11 +94,18 @@ impl AsRef<[u8]> for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if self.bytes.len() == LENGTH {
-            let mut free = lock(&self.home.free);
-            if free.len() < self.home.most {
-                free.push(std::mem::take(&mut self.bytes));
-            }
+        let capacity = self.bytes.capacity();
+        if capacity < SMALLEST || capacity > self.home.most {
+            return;
+        }
+        let mut free = lock(&self.home.free);
+        free.bytes += capacity;
+        free.buffers.push_back(std::mem::take(&mut self.bytes));
+        // Those that nobody asked for longest make room.
+        while free.bytes > self.home.most
+            && let Some(oldest) = free.buffers.pop_front()
+        {
+            free.bytes -= oldest.capacity();
         }
     }
 }
@@ -71,21 +114,33 @@ impl Drop for Buffer {
 mod tests {
     use super::*;
 
+    const LENGTH: usize = 2 << 20;
+
     #[test]
-    fn only_whole_parts_are_kept_and_no_more_than_there_is_room_for() {
+    fn large_buffers_are_used_again_and_no_more_are_kept_than_there_is_room_for() {
         let buffers = Arc::new(Buffers::new(2 * LENGTH as u64 + 1));
         let taken: Vec<_> = [LENGTH, LENGTH, LENGTH, 5]
             .map(|length| buffers.take(length))
             .into();
-        assert_eq!(
-            taken.iter().map(|one| one.bytes.len()).sum::<usize>(),
-            3 * LENGTH + 5
-        );
+        let sum = taken.iter().map(|one| one.bytes.len()).sum::<usize>();
+        assert_eq!(sum, 3 * LENGTH + 5);
         drop(taken);
-        assert_eq!(lock(&buffers.free).len(), 2);
-        let kept = buffers.take(LENGTH);
-        assert_eq!(lock(&buffers.free).len(), 1);
-        assert_eq!(kept.into_vec().len(), LENGTH);
-        assert_eq!(lock(&buffers.free).len(), 1, "it was given away");
+        assert_eq!(lock(&buffers.free).bytes, 2 * LENGTH);
+        assert_eq!(
+            buffers.take(LENGTH - SLACK - 1).into_vec().len(),
+            LENGTH - SLACK - 1
+        );
+        assert_eq!(
+            lock(&buffers.free).bytes,
+            2 * LENGTH,
+            "it is too long for that"
+        );
+        let mut kept = buffers.take(LENGTH - 1);
+        assert_eq!(kept.bytes.len(), LENGTH - 1);
+        assert_eq!(lock(&buffers.free).bytes, LENGTH);
+        kept.bytes.clear();
+        drop(kept);
+        assert_eq!(buffers.room(LENGTH).len(), 0);
+        assert_eq!(lock(&buffers.free).bytes, LENGTH);
     }
 }

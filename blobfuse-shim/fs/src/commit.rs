@@ -17,6 +17,7 @@ use crate::file::{File, State};
 use crate::inner::{Inner, lock};
 use crate::read::{INLINE, blocking};
 use crate::version::{Contents, Version};
+use crate::write::MOST_BLOCKS;
 
 /// Blocks of a commit that are no extents: their uploads report no place in the draft.
 const NOWHERE: u64 = u64::MAX;
@@ -74,6 +75,7 @@ impl Inner {
             Ok(version) => {
                 self.committed(file, base.as_deref(), &path, &version);
                 self.replaced(&path, state.stored.as_deref(), &version);
+                self.measured(&path, &version);
                 if !file.is_unlinked() {
                     self.directories.committed(&path, &version.info);
                 }
@@ -98,6 +100,7 @@ impl Inner {
     ) -> Result<(), FsError> {
         state.error = Some(error.clone());
         state.draft = None;
+        file.failed();
         if !file.is_unlinked() {
             let path = file.path();
             self.lost(&path);
@@ -137,7 +140,8 @@ impl Inner {
             blocks.push((id, size));
         }
         let ids: Vec<BlockId> = blocks.iter().map(|(id, _)| *id).collect();
-        let put = self.store.put_block_list(path, &ids, &draft.condition);
+        let store = &self.store;
+        let put = store.put_block_list_with(path, &ids, &committed.metadata, &draft.condition);
         let etag = self.at_commit(put).await?;
         let size = blocks.iter().map(|(_, size)| size).sum();
         let entry = committed.entry.or_else(|| plain_entry(path, draft));
@@ -149,7 +153,7 @@ impl Inner {
             blocks,
             entry,
         };
-        Ok(done(draft, made))
+        done(draft, made)
     }
 
     /// One request for a file of one extent.
@@ -158,7 +162,7 @@ impl Inner {
         path: &str,
         draft: &mut Draft,
     ) -> Result<Arc<Version>, FsError> {
-        let _slot = self.slot().await?;
+        let _slot = self.slot(draft.codec.extent()).await?;
         let mut contents = Contents::new(self.cache.contents(1));
         let content = self.cache.contents(1);
         contents.changed.insert(0, content);
@@ -180,7 +184,8 @@ impl Inner {
         let committed = draft.codec.commit(path, draft.len, marks, attributes)?;
         body.extend_from_slice(&committed.trailer);
         let size = body.len() as u64;
-        let put = self.store.put_blob(path, body.into(), &draft.condition);
+        let (store, metadata) = (&self.store, &committed.metadata);
+        let put = store.put_blob_with(path, body.into(), metadata, &draft.condition);
         let etag = self.at_commit(put).await?;
         if let Some((bytes, memory)) = kept {
             let unit = usize::try_from(draft.codec.unit()).unwrap_or(usize::MAX);
@@ -195,7 +200,7 @@ impl Inner {
             blocks: Vec::new(),
             entry,
         };
-        Ok(done(draft, made))
+        done(draft, made)
     }
 
     async fn at_commit<T>(
@@ -211,12 +216,6 @@ impl Inner {
         }
     }
 
-    /// Memory and leave for one upload; waits.
-    pub(crate) async fn slot(&self) -> Result<OwnedSemaphorePermit, FsError> {
-        let slot = Arc::clone(&self.slots).acquire_owned().await;
-        slot.map_err(|_| FsError::Handle)
-    }
-
     /// Seals a changed extent and sends it on its way; its clear bytes move to the cache. Waits for a slot.
     pub(crate) async fn stage(
         self: &Arc<Self>,
@@ -224,32 +223,39 @@ impl Inner {
         draft: &mut Draft,
         index: u64,
     ) -> Result<(), FsError> {
+        if let Some(Extent::Zero | Extent::Dirty(_)) = draft.extents.get(&index) {
+            let slot = self.slot(draft.codec.extent()).await?;
+            self.send(file, draft, index, slot);
+        }
+        Ok(())
+    }
+
+    /// As [`Inner::stage`], of an extent that is not staged, with a slot.
+    pub(crate) fn send(
+        self: &Arc<Self>,
+        file: &File,
+        draft: &mut Draft,
+        index: u64,
+        slot: OwnedSemaphorePermit,
+    ) {
         let len = draft.extent_len(index);
-        let buffer = match draft.extents.get(&index) {
-            None | Some(Extent::Staged { .. }) => return Ok(()),
-            Some(Extent::Zero | Extent::Dirty(_)) => {
-                let slot = self.slot().await?;
-                (slot, draft.extents.remove(&index))
-            }
-        };
+        let extent = draft.extents.remove(&index);
         let content = self.cache.contents(1);
         let is_whole = len == draft.codec.extent();
-        let (slot, extent) = buffer;
-        let (bytes, memory) = match extent {
+        let clear = match extent {
             Some(Extent::Dirty(buffer)) => {
                 if let Some(digest) = &mut draft.digest {
                     digest.staged(index, &buffer.bytes, is_whole);
                 }
-                let bytes = Bytes::from(buffer.bytes);
+                let bytes = self.buffers.wrap(buffer.bytes);
                 let unit = usize::try_from(draft.codec.unit()).unwrap_or(usize::MAX);
-                let kept = (bytes.clone(), buffer.memory);
-                let chunks = self.cache.keep(content, 0, unit, kept.0, kept.1);
-                (Some(bytes), chunks.into_iter().next())
+                let chunks = self.cache.keep(content, 0, unit, bytes, buffer.memory);
+                chunks.into_iter().next()
             }
             _ => {
                 // Zeros lie in the slot's memory and are not worth keeping.
                 draft.digest = None;
-                (None, None)
+                None
             }
         };
         let block = draft.staging.block();
@@ -263,15 +269,25 @@ impl Inner {
         );
         let (inner, path, codec) = (Arc::clone(self), file.path(), Arc::clone(&draft.codec));
         draft.staging.uploads.spawn(async move {
-            let sealed = blocking(move || {
-                let zeros = || vec![0; usize::try_from(len).unwrap_or(0)].into();
-                codec.seal(index, &bytes.unwrap_or_else(zeros))
+            let buffers = Arc::clone(&inner.buffers);
+            let sealed = blocking(move || match clear {
+                Some(clear) => {
+                    let mut out = buffers.wrap(Vec::new());
+                    let spare = |length: usize| buffers.room(length);
+                    let mark = codec.seal_into(index, &clear.rest, &mut out.bytes, &spare)?;
+                    Ok((out, mark))
+                }
+                None => {
+                    let (sealed, mark) = codec.seal_zeros(index, len)?;
+                    Ok((buffers.wrap(sealed), mark))
+                }
             });
             let (sealed, mark) = sealed.await?;
-            drop(memory);
             inner.give_way();
-            let len = sealed.len() as u64;
-            let put = inner.store.put_block(&path, block, sealed.into());
+            let len = sealed.bytes.len() as u64;
+            let put = inner
+                .store
+                .put_block(&path, block, Bytes::from_owner(sealed));
             inner.bounded(put).await?;
             drop(slot);
             Ok(Uploaded {
@@ -281,7 +297,6 @@ impl Inner {
                 len,
             })
         });
-        Ok(())
     }
 
     /// Takes note of uploads that have ended.
@@ -320,6 +335,15 @@ impl Inner {
             let Some(base) = draft.base.clone() else {
                 continue;
             };
+            if draft.codec.seals_once() {
+                for index in first..index {
+                    let stored = base.frame.stored(index, 0..base.extent_len(index));
+                    let id = self.seal_anew(path, &base, index, draft).await?;
+                    pieces.push(Piece::Known(id, stored.end - stored.start));
+                    self.settle(draft)?;
+                }
+                continue;
+            }
             let start = base.frame.stored(first, 0..base.extent_len(first)).start;
             let end = base
                 .frame
@@ -329,8 +353,12 @@ impl Inner {
                 base_blocks = Some(self.blocks_of(path, &base).await?);
             }
             let known = base_blocks.as_deref().unwrap_or_default();
-            let largest = base.frame.extent();
-            for part in take_over(known, start..end, largest) {
+            let parts = take_over(known, start..end, self.extent);
+            // Before any of it is sent.
+            if (pieces.len() + parts.len()) as u64 > MOST_BLOCKS {
+                return Err(FsError::TooLarge);
+            }
+            for part in parts {
                 let (id, size) = match part {
                     Part::Block(id, size) => (id, size),
                     Part::Copy(range) => {
@@ -384,6 +412,42 @@ impl Inner {
         Ok(blocks.filter(total).unwrap_or_default())
     }
 
+    /// Opens an extent of the base and seals it for the draft's version, where it has the same length; returns its block.
+    async fn seal_anew(
+        self: &Arc<Self>,
+        path: &str,
+        base: &Arc<Version>,
+        index: u64,
+        draft: &mut Draft,
+    ) -> Result<BlockId, FsError> {
+        let slot = self.slot(base.frame.extent()).await?;
+        let block = draft.staging.block();
+        let (inner, path) = (Arc::clone(self), path.to_owned());
+        let (base, codec) = (Arc::clone(base), Arc::clone(&draft.codec));
+        draft.staging.uploads.spawn(async move {
+            let clear = 0..base.extent_len(index);
+            let stored = base.frame.stored(index, clear.clone());
+            let sealed = inner.get(&path, stored, &base.info.etag).await?;
+            let sealed = blocking(move || {
+                let clear = base.frame.open(index, clear, &sealed)?;
+                drop(sealed);
+                codec.seal(index, &clear)
+            });
+            let (sealed, mark) = sealed.await?;
+            let len = sealed.len() as u64;
+            let put = inner.store.put_block(&path, block, sealed.into());
+            inner.bounded(put).await?;
+            drop(slot);
+            Ok(Uploaded {
+                index: NOWHERE,
+                block,
+                mark,
+                len,
+            })
+        });
+        Ok(block)
+    }
+
     /// Sends a sealed range of one blob to another, or to its own next version; returns its block.
     pub(crate) async fn copy_range(
         self: &Arc<Self>,
@@ -393,7 +457,7 @@ impl Inner {
         to: &str,
         staging: &mut Staging,
     ) -> Result<BlockId, FsError> {
-        let slot = self.slot().await?;
+        let slot = self.slot(self.extent).await?;
         let block = staging.block();
         let (inner, from, to) = (Arc::clone(self), from.to_owned(), to.to_owned());
         let version = Arc::clone(version);
@@ -425,7 +489,7 @@ struct Made {
     entry: Option<Entry>,
 }
 
-fn done(draft: &mut Draft, made: Made) -> Arc<Version> {
+fn done(draft: &mut Draft, made: Made) -> Result<Arc<Version>, FsError> {
     let version = Arc::new(Version {
         info: BlobInfo {
             etag: made.etag.clone(),
@@ -446,7 +510,10 @@ fn done(draft: &mut Draft, made: Made) -> Arc<Version> {
     draft.base = Some(Arc::clone(&version));
     draft.dirty = false;
     draft.time = None;
-    version
+    if draft.codec.seals_once() {
+        draft.codec = version.frame.edit()?;
+    }
+    Ok(version)
 }
 
 /// Seals a first extent: here if it is short, else on a thread for such work.

@@ -8,9 +8,12 @@ use blob_store::{BlobInfo, BlobStore};
 
 use crate::{FsError, Kind, names};
 
-/// Directories remembered at once, and names in one of them; both bound memory.
+/// Directories remembered at once, names in one of them, and memory for all of them together in bytes.
 const MOST_DIRECTORIES: usize = 256;
 const MOST_NAMES: usize = 1_000_000;
+const MOST_MEMORY: usize = 256 << 20;
+/// Memory of a name beside its text, in bytes: its blob's ETag, length and time, and its place in the map.
+const EACH: usize = 200;
 
 /// One name of a directory.
 #[derive(Clone, Debug)]
@@ -30,7 +33,15 @@ impl Listed {
 /// The names of one directory at one time, sorted.
 pub(crate) type Snapshot = BTreeMap<String, Listed>;
 
-type Cell = Arc<tokio::sync::Mutex<Option<(Instant, Arc<Snapshot>)>>>;
+#[derive(Debug)]
+struct Kept {
+    taken: Instant,
+    snapshot: Arc<Snapshot>,
+    /// In bytes, when it was taken.
+    memory: usize,
+}
+
+type Cell = Arc<tokio::sync::Mutex<Option<Kept>>>;
 
 /// Recent listings; one request at a time per directory.
 #[derive(Debug, Default)]
@@ -54,15 +65,35 @@ impl Directories {
             Arc::clone(cells.entry(path.to_owned()).or_default())
         };
         let mut kept = cell.lock().await;
-        if let Some((taken, snapshot)) = &*kept
-            && taken.elapsed() < ttl
+        if let Some(kept) = &*kept
+            && kept.taken.elapsed() < ttl
         {
-            return Ok(Arc::clone(snapshot));
+            return Ok(Arc::clone(&kept.snapshot));
         }
         let taken = Instant::now();
-        let snapshot = Arc::new(list(store, path).await?);
-        *kept = Some((taken, Arc::clone(&snapshot)));
+        let (snapshot, memory) = list(store, path).await?;
+        let snapshot = Arc::new(snapshot);
+        *kept = Some(Kept {
+            taken,
+            snapshot: Arc::clone(&snapshot),
+            memory,
+        });
+        drop(kept);
+        self.trim(path, MOST_MEMORY);
         Ok(snapshot)
+    }
+
+    /// Forgets all listings but one, if together they take too much memory.
+    fn trim(&self, path: &str, most: usize) {
+        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        let size = |cell: &Cell| match cell.try_lock() {
+            Ok(kept) => kept.as_ref().map_or(0, |kept| kept.memory),
+            // It is being renewed; whoever does that trims afterwards.
+            Err(_) => 0,
+        };
+        if cells.values().map(size).sum::<usize>() > most {
+            cells.retain(|directory, _| directory == path);
+        }
     }
 
     /// Every listing may be wrong now.
@@ -78,7 +109,7 @@ impl Directories {
             cells.get(directory).cloned()
         }?;
         let kept = cell.try_lock().ok()?;
-        kept.as_ref().map(|(_, snapshot)| Arc::clone(snapshot))
+        kept.as_ref().map(|kept| Arc::clone(&kept.snapshot))
     }
 
     /// A file was committed: its directory's listing learns it. Listings of directories above stay true, unless one
@@ -109,9 +140,9 @@ impl Directories {
         let mut is_known = false;
         if let Some(cell) = cell
             && let Ok(mut kept) = cell.try_lock()
-            && let Some((_, snapshot)) = &mut *kept
+            && let Some(kept) = &mut *kept
         {
-            let snapshot = Arc::make_mut(snapshot);
+            let snapshot = Arc::make_mut(&mut kept.snapshot);
             let before = snapshot.len();
             change(name, snapshot);
             // The first or last name of a directory makes or ends it where there is no mark.
@@ -134,13 +165,20 @@ impl Directories {
     }
 }
 
-async fn list(store: &dyn BlobStore, path: &str) -> Result<Snapshot, FsError> {
+/// The names, and the memory that they take at most in bytes.
+async fn list(store: &dyn BlobStore, path: &str) -> Result<(Snapshot, usize), FsError> {
     let prefix = names::prefix(path);
     let mut snapshot = Snapshot::new();
     let mut from: Option<String> = None;
     let mut hidden = 0_usize;
+    let mut memory = 0_usize;
     loop {
         let page = store.list(&prefix, true, from.as_deref()).await?;
+        let names = page.blobs.iter().map(|(name, _)| name);
+        let names = names
+            .chain(&page.prefixes)
+            .map(|name| name.len() - prefix.len().min(name.len()));
+        memory += names.map(|length| EACH + length).sum::<usize>();
         for (name, info) in page.blobs {
             let kind = if info.directory {
                 Kind::Directory
@@ -183,9 +221,9 @@ async fn list(store: &dyn BlobStore, path: &str) -> Result<Snapshot, FsError> {
                 _ => hidden += 1,
             }
         }
-        if snapshot.len() > MOST_NAMES {
+        if snapshot.len() > MOST_NAMES || memory > MOST_MEMORY {
             return Err(FsError::NotSupported(
-                "more than a million names in a directory",
+                "more than a million names in a directory, or 256 MiB of them",
             ));
         }
         from = page.next;
@@ -199,5 +237,34 @@ async fn list(store: &dyn BlobStore, path: &str) -> Result<Snapshot, FsError> {
     if hidden > 0 {
         tracing::warn!(hidden, "a directory holds names that no path can express");
     }
-    Ok(snapshot)
+    Ok((snapshot, memory))
+}
+
+#[cfg(test)]
+mod tests {
+    use blob_store::Condition;
+    use blob_store::testing::MemoryStore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn all_listings_together_are_bounded_and_the_last_one_stays() {
+        let store = MemoryStore::default();
+        for name in ["a/1", "a/2", "b/1", "b/a long name", "c/1"] {
+            let put = store.put_blob(name, bytes::Bytes::new(), &Condition::Always);
+            put.await.unwrap();
+        }
+        let directories = Directories::default();
+        let ttl = Duration::from_secs(60);
+        for path in ["a", "b", "c"] {
+            let listed = directories.snapshot(&store, path, ttl).await.unwrap();
+            assert!(!listed.is_empty());
+        }
+        let known = |path| directories.known(path).is_some();
+        let all = 5 * EACH + 4 + "a long name".len();
+        directories.trim("c", all);
+        assert!(known("a") && known("b") && known("c"));
+        directories.trim("c", all - 1);
+        assert!(!known("a") && !known("b") && known("c"));
+    }
 }

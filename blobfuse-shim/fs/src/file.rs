@@ -19,6 +19,10 @@ pub(crate) struct File {
     unlinked: AtomicBool,
     /// Its blob is gone, too: nothing more can be staged for it.
     severed: AtomicBool,
+    /// What was written to it is lost; it fails until its last handle is closed.
+    failed: AtomicBool,
+    /// Somebody is about to commit it for its memory.
+    relieving: AtomicBool,
     /// Both change under the table of open files.
     pub(crate) handles: AtomicUsize,
     pub(crate) writing: AtomicBool,
@@ -55,6 +59,17 @@ impl Handle {
     }
 }
 
+impl State {
+    /// The version that readers see, if nothing was written since.
+    pub(crate) fn clean(&self) -> Option<&Arc<Version>> {
+        match &self.draft {
+            Some(draft) if draft.dirty => None,
+            Some(draft) => draft.base.as_ref().or(self.stored.as_ref()),
+            None => self.stored.as_ref(),
+        }
+    }
+}
+
 impl File {
     pub(crate) fn new(path: &str) -> Self {
         Self {
@@ -63,6 +78,8 @@ impl File {
             shown: Mutex::default(),
             unlinked: AtomicBool::new(false),
             severed: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            relieving: AtomicBool::new(false),
             handles: AtomicUsize::new(0),
             writing: AtomicBool::new(false),
         }
@@ -97,6 +114,23 @@ impl File {
 
     pub(crate) fn unlink(&self) {
         self.unlinked.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether somebody is about to commit it for its memory already.
+    pub(crate) fn relieve(&self) -> bool {
+        self.relieving.swap(true, Ordering::SeqCst)
+    }
+
+    pub(crate) fn relieved(&self) {
+        self.relieving.store(false, Ordering::SeqCst);
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn failed(&self) {
+        self.failed.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn is_severed(&self) -> bool {

@@ -1,31 +1,33 @@
 //! What a mounted container shares: its tables, budgets and flags.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
 use blob_format::manifest::Entry;
 use blob_store::{BlobStore, Etag, StoreError};
 use cleanroom_crypto::Dek;
-use tokio::sync::{Notify, RwLock, RwLockReadGuard, Semaphore};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Notify, OwnedSemaphorePermit, RwLock, RwLockReadGuard, Semaphore};
 
 use crate::budget::{Budget, Memory};
 use crate::buffers::Buffers;
 use crate::cache::Cache;
+use crate::codec::Layout;
 use crate::directory::Directories;
-use crate::file::{File, Handle};
+use crate::draft::Draft;
+use crate::file::{File, Handle, State};
+use crate::findings::Findings;
 use crate::inode::Nodes;
+use crate::measure::Measured;
+use crate::pinned::Source;
 use crate::version::Version;
 use crate::{DirEntry, FsError, Mode, Opened, Options, Sealed, codec};
-
-/// How long idle files are left alone while somebody waits for memory.
-const RELIEF: Duration = Duration::from_millis(5);
 
 pub(crate) struct Inner {
     pub(crate) store: Arc<dyn BlobStore>,
     pub(crate) dek: Arc<Dek>,
     pub(crate) mode: Mode,
+    pub(crate) layout: Layout,
+    pub(crate) measured: Measured,
     pub(crate) options: Options,
     pub(crate) nodes: Mutex<Nodes>,
     pub(crate) directories: Directories,
@@ -51,11 +53,16 @@ pub(crate) struct Inner {
     pub(crate) budget: Budget,
     pub(crate) cache: Arc<Cache>,
     pub(crate) buffers: Arc<Buffers>,
-    /// Uploads under way; each has memory of its own for one sealed extent.
+    /// Uploads under way; each has memory of its own for one sealed extent of a file that this mount makes.
     pub(crate) slots: Arc<Semaphore>,
+    most_slots: u64,
+    /// Clear bytes of such an extent; also what is copied from blob to blob at once.
+    pub(crate) extent: u64,
     /// Pages for answers to reads.
     pub(crate) answers: Semaphore,
-    relieving: AtomicBool,
+    /// What the contract lists, if it pins a manifest.
+    pub(crate) source: Option<Source>,
+    pub(crate) findings: Findings,
 }
 
 /// A version that this mount committed.
@@ -86,22 +93,26 @@ impl Inner {
         mode: Mode,
         options: Options,
     ) -> Self {
-        // A quarter of the memory at most belongs to uploads: a sealed extent each, and room to seal zeros.
-        let (extent, unit) = codec::sizes(mode);
-        let slot = 2 * (extent + 16 * extent.div_ceil(unit)) + 4096;
+        // A quarter of the memory at most belongs to uploads.
+        let slot = codec::upload_room(mode);
         let most = options.uploads.max(1) as u64;
         let slots = (options.memory / 4 / slot).clamp(1, most);
         let pool = options
             .memory
             .saturating_sub(options.answers() + options.spare() + slots * slot);
         let answers = usize::try_from(options.answers() / 4096).unwrap_or(1);
+        let layout = Layout::new(mode, &dek, &options.key_id);
+        let extent = layout.create().map_or(slot / 2, |codec| codec.extent());
         Self {
             budget: Budget::new(pool),
             cache: Arc::new(Cache::new()),
             buffers: Arc::new(Buffers::new(options.spare())),
             slots: Arc::new(Semaphore::new(usize::try_from(slots).unwrap_or(1))),
             answers: Semaphore::new(answers),
-            relieving: AtomicBool::new(false),
+            most_slots: slots,
+            extent,
+            layout,
+            measured: Measured::default(),
             store,
             dek,
             mode,
@@ -120,6 +131,8 @@ impl Inner {
             lost: Mutex::default(),
             written: Mutex::default(),
             released: Notify::new(),
+            source: None,
+            findings: Findings::default(),
         }
     }
 
@@ -153,37 +166,65 @@ impl Inner {
         }
     }
 
-    /// Commits what idle files hold in memory for as long as somebody waits for it.
+    /// Commits what idle files hold in memory, for somebody who waits for it. What is written from here on leaves with the
+    /// operation that writes it.
     fn relieve(self: &Arc<Self>) {
-        if self.relieving.swap(true, Ordering::SeqCst) {
-            return;
+        let open = lock(&self.files).values().cloned().collect::<Vec<_>>();
+        let orphans = lock(&self.orphans).values().cloned().collect::<Vec<_>>();
+        for file in open.into_iter().chain(orphans) {
+            if file.relieve() {
+                continue;
+            }
+            let inner = Arc::clone(self);
+            tokio::spawn(async move {
+                // Who holds the lock gives his memory back before he waits himself.
+                let mut state = file.state.lock().await;
+                file.relieved();
+                // A failure stays with the file.
+                let _ = inner.yield_memory(&file, &mut state).await;
+            });
         }
-        let inner = Arc::clone(self);
-        tokio::spawn(async move {
-            while inner.budget.is_short() {
-                let open = lock(&inner.files).values().cloned().collect::<Vec<_>>();
-                let orphans = lock(&inner.orphans).values().cloned().collect::<Vec<_>>();
-                for file in open.into_iter().chain(orphans) {
-                    // Who holds the lock gives his memory back before he waits himself.
-                    if let Ok(mut state) = file.state.try_lock()
-                        && state
-                            .draft
-                            .as_ref()
-                            .is_some_and(|draft| draft.holds_memory())
-                    {
-                        // A failure stays with the file.
-                        let _ = inner.spill(&file, &mut state).await;
-                    }
-                }
-                inner.give_way();
-                tokio::time::sleep(RELIEF).await;
-            }
-            inner.relieving.store(false, Ordering::SeqCst);
-            // Somebody may have come in between.
-            if inner.budget.is_short() {
-                inner.relieve();
-            }
-        });
+        self.give_way();
+    }
+
+    /// If somebody waits for memory, what this file holds is his.
+    pub(crate) async fn yield_memory(
+        self: &Arc<Self>,
+        file: &File,
+        state: &mut State,
+    ) -> Result<(), FsError> {
+        let holds = |draft: &Draft| draft.holds_memory();
+        if self.budget.is_short() && state.draft.as_deref().is_some_and(holds) {
+            self.spill(file, state).await?;
+        }
+        Ok(())
+    }
+
+    /// Memory and leave for one upload of a part of a file with extents of this length; waits.
+    pub(crate) async fn slot(&self, extent: u64) -> Result<OwnedSemaphorePermit, FsError> {
+        let count = u32::try_from(self.slots_for(extent)).unwrap_or(u32::MAX);
+        let slot = Arc::clone(&self.slots).acquire_many_owned(count).await;
+        slot.map_err(|_| FsError::Handle)
+    }
+
+    /// As [`Inner::slot`], if it is there now.
+    pub(crate) fn slot_now(&self, extent: u64) -> Option<OwnedSemaphorePermit> {
+        let count = u32::try_from(self.slots_for(extent)).unwrap_or(u32::MAX);
+        Arc::clone(&self.slots).try_acquire_many_owned(count).ok()
+    }
+
+    fn slots_for(&self, extent: u64) -> u64 {
+        extent.div_ceil(self.extent).max(1)
+    }
+
+    /// A file of format v2 brings its own sizes along: changing it seals extents of that length.
+    pub(crate) fn check_extent(&self, extent: u64) -> Result<(), FsError> {
+        if self.slots_for(extent) > self.most_slots {
+            return Err(FsError::NotSupported(
+                "changes to a file whose extents are too large for the memory limit",
+            ));
+        }
+        Ok(())
     }
 
     pub(crate) fn check_writable(&self) -> Result<(), FsError> {
@@ -215,9 +256,15 @@ impl Inner {
         Ok(gate)
     }
 
-    /// Opens a path, waiting a moment for its writer to go: the kernel reports that a handle was closed only after
-    /// `close` has returned.
+    /// Opens a path, waiting a moment for its writer to go, and for handles of a file that failed: the kernel reports that
+    /// a handle was closed only after `close` has returned.
     pub(crate) async fn enter(&self, path: &str, write: bool) -> Result<Arc<File>, FsError> {
+        let check = || match lock(&self.files).get(path) {
+            Some(file) if file.has_failed() => Err(FsError::Busy),
+            _ => Ok(()),
+        };
+        // Who is still there after that gets the error that the others got.
+        let _ = self.after_release(check).await;
         self.after_release(|| self.try_enter(path, write)).await
     }
 
@@ -347,8 +394,7 @@ impl Inner {
 
     /// A commit replaced a version of a path.
     pub(crate) fn replaced(&self, path: &str, old: Option<&Version>, new: &Version) {
-        let old = old.map(|old| &old.info.etag);
-        lock(&self.nodes).replaced(path, old, &new.info.etag);
+        lock(&self.nodes).replaced(path, old, new);
     }
 
     pub(crate) fn known(&self, path: &str, etag: &Etag) -> Option<Entry> {

@@ -140,11 +140,16 @@ impl Inner {
 
     /// After a failed fetch: fine if a commit of ours replaced what was asked for, else the file is stale.
     async fn check_replaced<'a>(
-        &self,
+        self: &Arc<Self>,
         file: &File,
         mut asked: impl Iterator<Item = &'a Arc<Version>> + Send,
     ) -> Result<(), FsError> {
         let mut state = file.state.lock().await;
+        if self.source.is_some() {
+            // Whatever storage has now under this name: it is the same content, or an error.
+            state.stored = Some(Arc::new(self.load(&file.path(), None).await?));
+            return Ok(());
+        }
         let base = state.draft.as_ref().and_then(|draft| draft.base.as_ref());
         let now = base.or(state.stored.as_ref());
         if asked.any(|asked| now.is_some_and(|now| now.info.etag != asked.info.etag)) {
@@ -154,12 +159,20 @@ impl Inner {
         Err(FsError::Stale)
     }
 
-    async fn view(&self, handle: &Handle, offset: u64, size: u64) -> Result<View, FsError> {
+    async fn view(
+        self: &Arc<Self>,
+        handle: &Handle,
+        offset: u64,
+        size: u64,
+    ) -> Result<View, FsError> {
         Ok(self.readable(handle).await?.view(offset, size))
     }
 
     /// The state of a file that a handle can read.
-    async fn readable<'a>(&self, handle: &'a Handle) -> Result<MutexGuard<'a, State>, FsError> {
+    async fn readable<'a>(
+        self: &Arc<Self>,
+        handle: &'a Handle,
+    ) -> Result<MutexGuard<'a, State>, FsError> {
         let mut state = handle.file.state.lock().await;
         state.check(Some(handle.epoch))?;
         if state.draft.is_none() && state.stored.is_none() {
@@ -216,8 +229,7 @@ impl Inner {
             return Ok(Vec::new());
         }
         let clear = clear_range(version, index, &pending.units);
-        let stored = version.frame.stored(index, clear.clone());
-        let need = (stored.end - stored.start) + (clear.end - clear.start);
+        let need = version.frame.room(index, clear.clone());
         let mut memory = self.room(need).await?;
         let bytes = self.open(file, version, index, clear).await?;
         memory.shrink(bytes.as_ref().len() as u64);
@@ -254,11 +266,12 @@ impl Inner {
             version.frame.fill(index, clear, &sealed, &mut out.bytes)?;
             Ok(out)
         };
-        if size <= INLINE {
+        let opened = if size <= INLINE {
             work()
         } else {
             blocking(work).await
-        }
+        };
+        opened.inspect_err(|error| self.findings.report(&self.dek, &file.path(), error))
     }
 }
 

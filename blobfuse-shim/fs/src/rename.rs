@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use blob_store::{BlockId, Condition};
+use blob_store::{BlockId, Condition, Metadata};
 
-use crate::codec;
 use crate::draft::Staging;
+use crate::file::File;
 use crate::inner::{Inner, lock};
 use crate::version::Version;
 use crate::{FileSystem, FsError, Kind, names};
@@ -51,18 +51,28 @@ impl FileSystem {
 
 impl Inner {
     async fn rename_file(self: &Arc<Self>, old: &str, new: &str) -> Result<(), FsError> {
-        let open = lock(&self.files).get(old).cloned();
-        let Some(file) = open else {
-            let version = Arc::new(self.load(old, self.listed(old)).await?);
-            self.move_blob(old, &version, new).await?;
-            return Ok(());
-        };
+        // Counted as a handle, so that nobody opens another file of this name meanwhile.
+        let file = self.enter(old, false).await?;
+        let outcome = self.rename_entered(old, &file, new).await;
+        self.let_go(&file, false).await;
+        outcome
+    }
+
+    async fn rename_entered(
+        self: &Arc<Self>,
+        old: &str,
+        file: &Arc<File>,
+        new: &str,
+    ) -> Result<(), FsError> {
         let mut state = file.state.lock().await;
+        if file.is_unlinked() || file.path() != old {
+            return Err(FsError::Gone);
+        }
         state.check(None)?;
-        self.commit(&file, &mut state).await?;
+        self.commit(file, &mut state).await?;
         let version = match &state.stored {
             Some(stored) => Arc::clone(stored),
-            None => Arc::new(self.load(old, None).await?),
+            None => Arc::new(self.load(old, self.listed(old)).await?),
         };
         let moved = self.move_blob(old, &version, new).await?;
         file.moved(new);
@@ -125,6 +135,7 @@ impl Inner {
         };
         self.directories.removed(old);
         self.directories.committed(new, &moved.info);
+        self.measured(new, &moved);
         let replaced = lock(&self.files).get(new).cloned();
         if let Some(replaced) = replaced {
             self.orphan(new, &replaced);
@@ -133,7 +144,7 @@ impl Inner {
         self.moved((old, version), (new, &moved), false);
         let mut nodes = lock(&self.nodes);
         nodes.rename(old, new);
-        nodes.replaced(new, Some(&version.info.etag), &moved.info.etag);
+        nodes.replaced(new, Some(version), &moved);
         Ok(Arc::new(moved))
     }
 
@@ -150,29 +161,27 @@ impl Inner {
             return Err(FsError::CrossDevice("a file of this size"));
         }
         let mut moved = version.renamed(new);
-        let (body, trailer) = if version.frame.is_bound() {
-            let count = codec::extents(version.frame.extent(), version.len);
-            let codec = version.frame.edit();
-            let end = match count.checked_sub(1) {
-                Some(last) => version.frame.stored(last, 0..version.extent_len(last)).end,
-                None => codec.header().len() as u64,
-            };
-            let committed = codec.commit(new, version.len, Vec::new(), version.attributes)?;
-            moved.frame = committed.frame;
-            moved.entry = committed.entry;
-            (end, committed.trailer)
-        } else {
-            (length, Vec::new())
+        let (body, trailer, metadata) = match version.frame.at(new)? {
+            Some(committed) => {
+                moved.frame = committed.frame;
+                moved.entry = committed.entry;
+                let body = length.checked_sub(committed.trailer.len() as u64);
+                let body = body.ok_or(FsError::Stale)?;
+                (body, committed.trailer, committed.metadata)
+            }
+            None => (length, Vec::new(), Metadata::new()),
         };
-        if length <= ONE_PIECE.min(version.frame.extent()) {
-            let _slot = self.slot().await?;
+        if length <= ONE_PIECE.min(self.extent) {
+            let _slot = self.slot(self.extent).await?;
             let mut bytes = match body {
                 0 => Vec::new(),
                 body => Vec::from(self.get(old, 0..body, &version.info.etag).await?),
             };
             bytes.extend_from_slice(&trailer);
             moved.info.length = bytes.len() as u64;
-            let put = self.store.put_blob(new, bytes.into(), condition);
+            let put = self
+                .store
+                .put_blob_with(new, bytes.into(), &metadata, condition);
             moved.info.etag = self.bounded(put).await?;
             moved.blocks = Some(Vec::new());
             return Ok(moved);
@@ -181,7 +190,7 @@ impl Inner {
         let mut blocks = Vec::new();
         let mut at = 0;
         while at < body {
-            let end = body.min(at + version.frame.extent());
+            let end = body.min(at + self.extent);
             let id = self.copy_range(old, version, at..end, new, &mut staging);
             blocks.push((id.await?, end - at));
             at = end;
@@ -200,7 +209,9 @@ impl Inner {
             blocks.push((id, size));
         }
         let ids: Vec<BlockId> = blocks.iter().map(|(id, _)| *id).collect();
-        let put = self.store.put_block_list(new, &ids, condition);
+        let put = self
+            .store
+            .put_block_list_with(new, &ids, &metadata, condition);
         moved.info.etag = self.bounded(put).await?;
         moved.info.length = blocks.iter().map(|(_, size)| size).sum();
         moved.blocks = Some(blocks);
@@ -210,6 +221,9 @@ impl Inner {
     async fn rename_directory(self: &Arc<Self>, old: &str, new: &str) -> Result<(), FsError> {
         if names::prefix(new).starts_with(&names::prefix(old)) {
             return Err(FsError::Name);
+        }
+        if self.layout.binds_paths() {
+            return Err(FsError::CrossDevice("a directory of files bound to paths"));
         }
         let below = names::prefix(old);
         let is_open = |path: &String| path.starts_with(&below);

@@ -151,10 +151,10 @@ impl Filesystem for Adapter {
         uid: Option<u32>,
         gid: Option<u32>,
         size: Option<u64>,
-        _atime: Option<TimeOrNow>,
+        atime: Option<TimeOrNow>,
         mtime: Option<TimeOrNow>,
         _ctime: Option<SystemTime>,
-        _fh: Option<FileHandle>,
+        fh: Option<FileHandle>,
         _crtime: Option<SystemTime>,
         _chgtime: Option<SystemTime>,
         _bkuptime: Option<SystemTime>,
@@ -164,6 +164,11 @@ impl Filesystem for Adapter {
         let foreign = |id: Option<u32>| id.is_some_and(|id| id != APPLICATION_UID);
         if foreign(uid) || foreign(gid) {
             reply.error(Errno::EPERM);
+            return;
+        }
+        // The time of access is always the time of modification.
+        if atime.is_some() && mtime.is_none() {
+            reply.error(Errno::ENOTSUP);
             return;
         }
         let (fs, ttl, read_only) = (self.fs.clone(), self.ttl, self.read_only);
@@ -182,7 +187,10 @@ impl Filesystem for Adapter {
                 if changes == Changes::default() {
                     return Ok(attr);
                 }
-                fs.set_attributes(ino.0, changes).await
+                match fh {
+                    Some(fh) => fs.set_attributes_through(fh.0, ino.0, changes).await,
+                    None => fs.set_attributes(ino.0, changes).await,
+                }
             };
             match work.await {
                 Ok(attr) => reply.attr(&ttl, &shown(&attr, read_only)),
@@ -324,10 +332,19 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        let written = |data: &[u8]| u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let runtime = self.runtime.enter();
+        let outcome = self.fs.write_now(fh.0, offset, data);
+        drop(runtime);
+        match outcome {
+            Some(Ok(())) => return reply.written(written(data)),
+            Some(Err(error)) => return reply.error(errno("write", &error)),
+            None => {}
+        }
         let (fs, data) = (self.fs.clone(), data.to_vec());
         self.start(async move {
             match fs.write(fh.0, offset, &data).await {
-                Ok(()) => reply.written(u32::try_from(data.len()).unwrap_or(u32::MAX)),
+                Ok(()) => reply.written(written(&data)),
                 Err(error) => reply.error(errno("write", &error)),
             }
         });

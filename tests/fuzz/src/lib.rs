@@ -3,6 +3,7 @@
 mod memory;
 pub mod mock;
 pub mod sign;
+pub mod storage;
 
 pub use memory::bounded;
 

@@ -2,6 +2,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use blob_format::Attributes;
+use blob_store::Metadata;
 
 use super::{Codec, Committed, Frame, Mark, Opened};
 use crate::FsError;
@@ -55,8 +56,8 @@ impl Frame for Plain {
         Ok(())
     }
 
-    fn edit(&self) -> Arc<dyn Codec> {
-        Arc::new(Self)
+    fn edit(&self) -> Result<Arc<dyn Codec>, FsError> {
+        Ok(Arc::new(Self))
     }
 }
 
@@ -69,16 +70,12 @@ impl Codec for Plain {
         UNIT
     }
 
-    fn header(&self) -> Vec<u8> {
-        Vec::new()
+    fn is_plain(&self) -> bool {
+        true
     }
 
     fn seal(&self, _index: u64, clear: &[u8]) -> Result<(Vec<u8>, Mark), FsError> {
         Ok((clear.to_vec(), None))
-    }
-
-    fn needs_digest(&self) -> bool {
-        true
     }
 
     fn commit(
@@ -90,6 +87,7 @@ impl Codec for Plain {
     ) -> Result<Committed, FsError> {
         Ok(Committed {
             trailer: Vec::new(),
+            metadata: Metadata::new(),
             frame: Arc::new(Self),
             entry: None,
         })

@@ -16,7 +16,7 @@ use sidecar_http::{HttpsClient, Request, Response};
 use url::Url;
 
 use self::address::Address;
-use crate::{BlobInfo, Condition, CustomerKey, Etag, StoreError, TokenSource};
+use crate::{BlobInfo, Condition, CustomerKey, Etag, Metadata, StoreError, TokenSource};
 
 const HOP: &str = "Blob storage";
 const VERSION: &str = "2021-12-02";
@@ -267,6 +267,28 @@ fn info_of(operation: &'static str, response: &Response) -> Result<BlobInfo, Sto
             .unwrap_or(SystemTime::UNIX_EPOCH),
         directory: directory.is_some_and(|value| value.eq_ignore_ascii_case("true")),
     })
+}
+
+const META: &str = "x-ms-meta-";
+
+/// The metadata that a caller gave; names are compared without regard to case.
+fn metadata_of(response: &Response) -> Metadata {
+    let headers = response.headers.iter();
+    let pairs = headers.filter(|(name, _)| **name != X_MS_COMMIT && **name != X_MS_FOLDER);
+    let pairs = pairs.filter_map(|(name, value)| {
+        let name = name.as_str().strip_prefix(META)?;
+        Some((name.to_owned(), value.to_str().ok()?.to_owned()))
+    });
+    pairs.collect()
+}
+
+fn with_metadata(mut request: Request, metadata: &Metadata) -> Result<Request, StoreError> {
+    for (name, value) in metadata {
+        let header = HeaderName::from_bytes(format!("{META}{name}").as_bytes());
+        let header = header.map_err(|_| StoreError::Config(format!("metadata {name:?}")))?;
+        request = request.header(header, value);
+    }
+    Ok(request)
 }
 
 /// CRC-64/NVME as the service takes it: base64 of the little-endian bytes.

@@ -8,17 +8,27 @@ use sidecar_http::Request;
 
 use super::{
     AzureStore, ERROR_CAP, HOP, LIST_CAP, X_MS_CRC64, X_MS_FOLDER, X_MS_RANGE, X_MS_TYPE,
-    conditional, crc64, info_of, quoted, refusal,
+    conditional, crc64, info_of, metadata_of, quoted, refusal, with_metadata,
 };
 use crate::blocks::parse_blocks;
 use crate::list::parse;
-use crate::{BlobInfo, BlobStore, BlockId, Condition, Etag, Outcome, Page, StoreError};
+use crate::{BlobInfo, BlobStore, BlockId, Condition, Etag, Metadata, Outcome, Page, StoreError};
+
+static NONE: Metadata = Metadata::new();
 
 impl BlobStore for AzureStore {
     fn head<'a>(&'a self, name: &'a str) -> Outcome<'a, BlobInfo> {
         Box::pin(async move {
             let response = self.properties(name).await?;
             info_of("Get Blob Properties", &response)
+        })
+    }
+
+    fn describe<'a>(&'a self, name: &'a str) -> Outcome<'a, (BlobInfo, Metadata)> {
+        Box::pin(async move {
+            let response = self.properties(name).await?;
+            let info = info_of("Get Blob Properties", &response)?;
+            Ok((info, metadata_of(&response)))
         })
     }
 
@@ -73,6 +83,16 @@ impl BlobStore for AzureStore {
         body: Bytes,
         condition: &'a Condition,
     ) -> Outcome<'a, Etag> {
+        self.put_blob_with(name, body, &NONE, condition)
+    }
+
+    fn put_blob_with<'a>(
+        &'a self,
+        name: &'a str,
+        body: Bytes,
+        metadata: &'a Metadata,
+        condition: &'a Condition,
+    ) -> Outcome<'a, Etag> {
         Box::pin(async move {
             let url = self.address.blob(name, &[])?;
             let request = self
@@ -80,6 +100,7 @@ impl BlobStore for AzureStore {
                 .header(X_MS_TYPE, "BlockBlob")
                 .header(X_MS_CRC64, &crc64(&body))
                 .body(body);
+            let request = with_metadata(request, metadata)?;
             self.commit("Put Blob", name, request, condition).await
         })
     }
@@ -121,6 +142,16 @@ impl BlobStore for AzureStore {
         blocks: &'a [BlockId],
         condition: &'a Condition,
     ) -> Outcome<'a, Etag> {
+        self.put_block_list_with(name, blocks, &NONE, condition)
+    }
+
+    fn put_block_list_with<'a>(
+        &'a self,
+        name: &'a str,
+        blocks: &'a [BlockId],
+        metadata: &'a Metadata,
+        condition: &'a Condition,
+    ) -> Outcome<'a, Etag> {
         Box::pin(async move {
             let mut body = String::with_capacity(64 + 48 * blocks.len());
             body.push_str("<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>");
@@ -135,6 +166,7 @@ impl BlobStore for AzureStore {
                 .data(Method::PUT, url, self.config.write_budget)
                 .header(header::CONTENT_TYPE, "application/xml")
                 .body(body);
+            let request = with_metadata(request, metadata)?;
             self.commit("Put Block List", name, request, condition)
                 .await
         })

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::{BlobInfo, BlobStore, BlockId, Condition, Etag, Outcome, Page, StoreError};
+use crate::{BlobInfo, BlobStore, BlockId, Condition, Etag, Metadata, Outcome, Page, StoreError};
 
 /// An operation of a store, for [`Faulty`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -55,6 +55,8 @@ pub enum Failure {
     Extended,
     /// The operation happens, its answer is lost.
     LostAnswer,
+    /// The same of a deletion, and the client asks again.
+    Repeated,
 }
 
 #[derive(Debug)]
@@ -153,7 +155,10 @@ impl Faulty {
         lock(&self.log).push(operation);
         let failure = self.planned(operation);
         match failure {
-            None | Some(Failure::Truncated | Failure::Extended | Failure::LostAnswer) => {}
+            None
+            | Some(
+                Failure::Truncated | Failure::Extended | Failure::LostAnswer | Failure::Repeated,
+            ) => {}
             Some(Failure::Hang) => std::future::pending().await,
             Some(Failure::Slow(time)) => tokio::time::sleep(time).await,
             Some(Failure::Overtaken) => {
@@ -203,6 +208,10 @@ impl BlobStore for Faulty {
         after_plan!(self, Head, name, self.inner.head(name))
     }
 
+    fn describe<'a>(&'a self, name: &'a str) -> Outcome<'a, (BlobInfo, Metadata)> {
+        after_plan!(self, Head, name, self.inner.describe(name))
+    }
+
     fn get_range<'a>(
         &'a self,
         name: &'a str,
@@ -230,6 +239,22 @@ impl BlobStore for Faulty {
         after_plan!(self, Put, name, self.inner.put_blob(name, body, condition))
     }
 
+    fn put_blob_with<'a>(
+        &'a self,
+        name: &'a str,
+        body: Bytes,
+        metadata: &'a Metadata,
+        condition: &'a Condition,
+    ) -> Outcome<'a, Etag> {
+        let inner = &self.inner;
+        after_plan!(
+            self,
+            Put,
+            name,
+            inner.put_blob_with(name, body, metadata, condition)
+        )
+    }
+
     fn put_directory<'a>(&'a self, name: &'a str) -> Outcome<'a, Etag> {
         after_plan!(self, Put, name, self.inner.put_directory(name))
     }
@@ -250,6 +275,22 @@ impl BlobStore for Faulty {
             BlockList,
             name,
             inner.put_block_list(name, blocks, condition)
+        )
+    }
+
+    fn put_block_list_with<'a>(
+        &'a self,
+        name: &'a str,
+        blocks: &'a [BlockId],
+        metadata: &'a Metadata,
+        condition: &'a Condition,
+    ) -> Outcome<'a, Etag> {
+        let inner = &self.inner;
+        after_plan!(
+            self,
+            BlockList,
+            name,
+            inner.put_block_list_with(name, blocks, metadata, condition)
         )
     }
 
@@ -283,6 +324,14 @@ impl BlobStore for Faulty {
     }
 
     fn delete<'a>(&'a self, name: &'a str, condition: &'a Condition) -> Outcome<'a, ()> {
-        after_plan!(self, Delete, name, self.inner.delete(name, condition))
+        Box::pin(async move {
+            let failure = self.before(Operation::Delete, name).await?;
+            self.inner.delete(name, condition).await?;
+            match failure {
+                Some(Failure::LostAnswer) => Err(unavailable(500, "OperationTimedOut")),
+                Some(Failure::Repeated) => self.inner.delete(name, condition).await,
+                _ => Ok(()),
+            }
+        })
     }
 }

@@ -29,9 +29,9 @@ use std::io::Write as _;
 fn main() -> anyhow::Result<()> {
     let mut words = std::env::args().skip(1);
     match words.next().as_deref() {
-        Some("serve") => serve::run(),
-        Some("ceiling") => ceiling::run(),
-        Some("emulator") => emulator::run(),
+        Some("role-serve") => serve::run(),
+        Some("role-ceiling") => ceiling::run(),
+        Some("role-emulator") => emulator::run(),
         part => {
             let ratios = rows::run(part)?;
             writeln!(std::io::stdout(), "{ratios}")?;

@@ -47,7 +47,7 @@ impl Running {
     pub(crate) fn role(name: &str, spec: &impl Serialize) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command
-            .arg(name)
+            .arg(format!("role-{name}"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut child = spawn(&mut command)?;

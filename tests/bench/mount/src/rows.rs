@@ -27,10 +27,13 @@ const AT_ONCE: [usize; 2] = [8, 16];
 const JOBS: [u64; 2] = [1, 4];
 const RAND_4K: u64 = 64 << 20;
 const RAND_256K: u64 = 512 << 20;
+/// Format v1 opens 16 MiB for each request.
+const RAND_256K_V1: u64 = 64 << 20;
 
 const CEILING: &str = "ceiling";
 const V2: &str = "v2";
 const SSE: &str = "sse";
+const V1: &str = "v1";
 const GOCRYPTFS: &str = "gocryptfs";
 const BARE: &str = "bare";
 
@@ -164,6 +167,8 @@ fn in_memory(room: &Path, report: &mut Report) -> anyhow::Result<()> {
         Side::in_memory(room, SSE, Layout::Sse)?,
         Side::ceiling(room)?,
     ];
+    let mut v1 = Side::in_memory(room, V1, Layout::V1)?;
+    Load::write(1).run(&v1.path, "big")?;
     for round in 0..ROUNDS {
         for side in &mut sides {
             if round > 0 {
@@ -191,6 +196,11 @@ fn in_memory(room: &Path, report: &mut Report) -> anyhow::Result<()> {
                 report.add(&format!("{row} {}", load.jobs), side.name, rate);
             }
         }
+        for jobs in JOBS {
+            v1.cold()?;
+            let rate = Load::random(256 << 10, jobs, RAND_256K_V1).run(&v1.path, FILE)?;
+            report.add(&format!("random 256k {jobs}"), V1, rate);
+        }
         for side in sides
             .iter_mut()
             .filter(|side| [V2, GOCRYPTFS].contains(&side.name))
@@ -203,7 +213,7 @@ fn in_memory(room: &Path, report: &mut Report) -> anyhow::Result<()> {
         // Who comes first differs from round to round.
         sides.rotate_left(1);
     }
-    for side in &sides {
+    for side in sides.iter().chain([&v1]) {
         unmount(&side.path)?;
     }
     Ok(())
@@ -219,6 +229,7 @@ fn in_memory_ratios(report: &Report) -> anyhow::Result<Value> {
         "seq_write_vs_gocryptfs": report.ratio(&["write 1", "write 4"], V2, GOCRYPTFS)?,
         "rand4k_vs_gocryptfs": report.ratio(&["random 4k 1", "random 4k 4"], V2, GOCRYPTFS)?,
         "rand256k_vs_gocryptfs": report.ratio(&["random 256k 1", "random 256k 4"], V2, GOCRYPTFS)?,
+        "rand256k_vs_v1": report.ratio(&["random 256k 1", "random 256k 4"], V2, V1)?,
         "small_files_vs_gocryptfs": report.ratio(&small, V2, GOCRYPTFS)?,
     }))
 }

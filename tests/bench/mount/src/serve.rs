@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use blob_format::Params;
+use blob_format::v1::BlockSize;
 use blob_fs::{FileSystem, Mode, Options};
 use blob_store::BlobStore;
 use blob_store::testing::MemoryStore;
-use blobfuse_shim::{ReadAhead, fuse, mount};
+use blobfuse_shim::{ReadAhead, content_memory, fuse, mount};
 use cleanroom_crypto::Dek;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -24,6 +25,7 @@ const OWNER: u32 = 10020;
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(crate) enum Layout {
     V2,
+    V1,
     Sse,
 }
 
@@ -42,7 +44,7 @@ pub(crate) struct Spec {
     pub(crate) path: PathBuf,
     pub(crate) layout: Layout,
     pub(crate) place: Place,
-    /// Budget in bytes.
+    /// Limit in bytes.
     pub(crate) memory: u64,
 }
 
@@ -60,13 +62,14 @@ pub(crate) fn run() -> anyhow::Result<()> {
     };
     let mode = match spec.layout {
         Layout::V2 => Mode::CseV2(Params::default()),
-        Layout::Sse => Mode::Cpk,
+        Layout::V1 => Mode::CseV1(BlockSize::MIB_16),
+        Layout::Sse => Mode::Sse,
     };
     loop {
         let options = Options {
             read_only: false,
             ttl: Duration::from_secs(60),
-            memory: spec.memory,
+            memory: content_memory(spec.memory),
             ..Options::default()
         };
         let dek = Arc::new(Dek::from_slice(&[7; 32])?);
