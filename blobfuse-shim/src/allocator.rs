@@ -1,7 +1,7 @@
 //! The process's memory beside what counts against the budget for file content.
 
 /// Code, threads, what HTTP and TLS hold on the way, and what the allocator keeps, in bytes.
-const PROCESS: u64 = 20 << 20;
+const PROCESS: u64 = 24 << 20;
 
 /// The part of a limit for the whole process that file content may have, in bytes.
 pub const fn content_memory(limit: u64) -> u64 {

@@ -70,7 +70,7 @@ pub struct Args {
     /// Its tenant.
     #[arg(long, env = "TENANT_ID")]
     pub tenant_id: String,
-    /// Memory in MiB for the process: file content in cache, read-ahead and what is written, and 20 MiB for the rest.
+    /// Memory in MiB for the process: file content in cache, read-ahead and what is written, and 24 MiB for the rest.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(64..=65_536))]
     pub memory_limit_mb: u32,
     /// Where marker files for people and upstream's launcher go.
