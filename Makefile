@@ -9,6 +9,8 @@
 #                    materials and provenance (docs/images.md)
 # make bench-skr     what a key release costs beyond MAA and the vault, and an idle skr-agent; last line one JSON object
 # make bench-policy  root hashes against the physical floor, and a room's from a warm cache; last line one JSON object
+# make bench-mount   the mount beside its ceiling, its own modes and gocryptfs; PART=memory, emulator or rss for one part
+#                    of it; last line one JSON object (docs/benchmarks.md)
 # make bench-compose image sizes, memory and start of the room as containers, with published binaries
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -17,7 +19,7 @@ export CARGO_TERM_COLOR ?= never
 # Where cargo leaves the binaries; the target is named in .cargo/config.toml.
 BIN = $(or $(CARGO_TARGET_DIR),target)/x86_64-unknown-linux-gnu/debug
 
-.PHONY: demo test setup build lint unit fuzz-smoke fuzz cvm images image-cvm bench-skr bench-policy bench-compose
+.PHONY: demo test setup build lint unit fuzz-smoke fuzz cvm images image-cvm bench-skr bench-mount bench-policy bench-compose
 demo: build
 	@$(if $(COMPOSE),COMPOSE=1 tests/with-docker) tests/demo/run $(BIN) $(if $(JSON),--json)
 
@@ -79,6 +81,11 @@ bench-policy: images
 	@cargo build --locked --quiet --release -p bench-policy
 	@mkdir -p .work
 	@$(RELEASE)/bench-policy .work .work/images
+
+# The mount is statically linked as it ships; the measured processes end with this one.
+bench-mount: setup
+	@cargo build --locked --quiet --release -p bench-mount
+	@$(RELEASE)/bench-mount $(PART)
 
 bench-compose: images
 	tests/with-docker tests/bench/compose $(DIST) .work/images
