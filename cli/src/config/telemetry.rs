@@ -108,11 +108,12 @@ async fn sink(
                 backingstore_type: "Azure_BlobStorage".to_owned(),
                 backingstore_id: args.storage_account.clone(),
                 container_name: container,
+                format: None,
             };
             datastore::add(add, azure).await?
         }
     };
-    access_point(access_name, Kind::Sink, &store, identity, &args.keys)
+    access_point(access_name, Kind::Sink, &store, None, identity, &args.keys)
 }
 
 /// Container names have at most 63 characters and end with a letter or digit.

@@ -85,6 +85,8 @@ impl Room<'_> {
                 }
                 Err(error) => {
                     tracing::error!(sink = %sink.name, error = chain(&error), "the sink is not durable");
+                    let message = format!("{} is not sealed: {}", sink.name, error.code());
+                    self.note("dataset", &message).await;
                     false
                 }
             }
