@@ -73,7 +73,13 @@ fn crash(args: &[&str], seed: u64) {
             }
             killed.store(true, Ordering::SeqCst);
             shim.signal_kill(stale);
-            work.into_iter().map(|work| work.join().unwrap()).collect()
+            work.into_iter()
+                .map(|work| {
+                    let writer = work.join();
+                    assert!(writer.is_ok(), "{}", shim.log());
+                    writer.unwrap()
+                })
+                .collect()
         });
         shim.kill();
         if stale {

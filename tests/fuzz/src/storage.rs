@@ -72,7 +72,10 @@ pub fn read(file: &dyn Reader, blob: &[u8]) -> Result<Vec<u8>, FormatError> {
 }
 
 /// The clear bytes of a range.
-fn part(
+///
+/// # Errors
+/// What the reader tells of changed content.
+pub fn part(
     file: &dyn Reader,
     blob: &[u8],
     range: std::ops::Range<u64>,

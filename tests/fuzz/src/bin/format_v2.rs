@@ -3,8 +3,8 @@
 
 use std::sync::LazyLock;
 
-use blob_format::{Attributes, FOOTER, Params, View, Writer};
-use fuzz::storage::{DEK, Edits, content, read};
+use blob_format::{Attributes, FOOTER, Footer, Params, Reader, View, Writer};
+use fuzz::storage::{DEK, Edits, content, part, read};
 use fuzz::{bounded, vector_text};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
@@ -29,6 +29,15 @@ static GENUINE: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     }
     blobs.push(edited(&blobs[blobs.len() - 2], params));
     blobs
+});
+
+/// Each of their commits with its content.
+static COMMITS: LazyLock<Vec<(Footer, Vec<u8>)>> = LazyLock::new(|| {
+    let open = |blob: &Vec<u8>| {
+        let view = View::open(&DEK, blob.len() as u64, blob, Some(PATH)).unwrap();
+        (*view.footer(), read(&view, blob).unwrap())
+    };
+    GENUINE.iter().map(open).collect()
 });
 
 /// The same file with other bytes in its second extent, as the next commit.
@@ -67,10 +76,18 @@ fuzz_target!(|input: &[u8]| {
         if path == Some("another") {
             assert!(!view.footer().header.name_bound);
         }
+        let known = COMMITS.iter().find(|(footer, _)| footer == view.footer());
+        let (_, content) = known.expect("a forged commit");
         let Ok(clear) = bounded(&blob, 8, || read(&view, &blob)) else {
+            for start in (0..view.len()).step_by(usize::try_from(view.unit()).unwrap()) {
+                let end = view.len().min(start + view.unit());
+                let place = usize::try_from(start).unwrap()..usize::try_from(end).unwrap();
+                let opened = part(&view, &blob, start..end);
+                assert!(opened.is_err() || opened.as_deref() == Ok(&content[place]));
+            }
             continue;
         };
-        assert_eq!(clear.len() as u64, view.len());
+        assert_eq!(&clear, content);
         assert!(GENUINE.contains(&blob), "a forged file was read as a whole");
         // The tail alone opens the same commit.
         let needed = View::needed_tail(blob.len() as u64, &blob).unwrap();
