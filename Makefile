@@ -7,7 +7,7 @@
 # make fuzz          searches on with the fuzz targets: TARGET=name for one, SECONDS=n for each (docs/fuzzing.md)
 # make images        the images of the room, from published binaries, in .work/images
 # make bench-skr     what a key release costs beyond MAA and the vault, and an idle skr-agent; last line one JSON object
-# make bench-mount   the mount beside its ceiling, its own modes and gocryptfs; PART=memory, emulator or rss for one part
+# make bench-mount   the mount beside its ceiling, its own modes and gocryptfs; PART=memory, storage or rss for one part
 #                    of it; last line one JSON object (docs/benchmarks.md)
 # make bench-compose image sizes, memory and start of the room as containers, with published binaries
 SHELL := /bin/bash
