@@ -61,6 +61,12 @@ pub struct Args {
     /// Blob endpoint of the account, with or without `https://`.
     #[arg(long, env = "AZURE_STORAGE_BLOB_ENDPOINT")]
     pub blob_endpoint: Option<String>,
+    /// The account's names are hierarchical (ADLS Gen2); anything else is refused.
+    #[arg(long, overrides_with = "no_use_adls")]
+    pub use_adls: bool,
+    /// The account's names are flat; anything else is refused. By default the account is asked.
+    #[arg(long, overrides_with = "use_adls")]
+    pub no_use_adls: bool,
     /// Where the key is; nowhere under SSE.
     #[command(flatten)]
     pub key: KeyArgs,
@@ -184,6 +190,28 @@ impl Args {
             );
         }
         self.endpoint().map(|_| ())
+    }
+
+    /// Whether names are hierarchical, if the command line says so.
+    pub const fn hierarchical(&self) -> Option<bool> {
+        match (self.use_adls, self.no_use_adls) {
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            _ => None,
+        }
+    }
+
+    /// The same account's endpoint for hierarchical names; none can be told of a private name.
+    pub(crate) fn dfs_endpoint(&self) -> Result<Option<Url>, ShimError> {
+        let mut url = self.endpoint()?;
+        let host = url.host_str().unwrap_or_default();
+        let Some((account, rest)) = host.split_once(".blob.") else {
+            return Ok(None);
+        };
+        let host = format!("{account}.dfs.{rest}");
+        let named = url.set_host(Some(&host));
+        named.map_err(|error| ShimError::Config(format!("blob endpoint: {error}")))?;
+        Ok(Some(url))
     }
 
     pub(crate) fn endpoint(&self) -> Result<Url, ShimError> {
@@ -310,6 +338,18 @@ mod tests {
         for wrong in ["", "00", &root.to_uppercase(), &format!("{root}0")] {
             assert!(parse(&format!("--manifest-hmac={wrong}")).is_err());
         }
+    }
+
+    #[test]
+    fn the_kind_of_names_is_said_or_asked() {
+        assert_eq!(parse("").unwrap().hierarchical(), None);
+        let adls = parse("--use-adls --blob-endpoint l.blob.storage.azure.net").unwrap();
+        assert_eq!(adls.hierarchical(), Some(true));
+        let dfs = adls.dfs_endpoint().unwrap().unwrap();
+        assert_eq!(dfs.as_str(), "https://l.dfs.storage.azure.net/");
+        let flat = parse("--use-adls --no-use-adls --blob-endpoint l.example").unwrap();
+        assert_eq!(flat.hierarchical(), Some(false));
+        assert_eq!(flat.dfs_endpoint().unwrap(), None);
     }
 
     #[test]

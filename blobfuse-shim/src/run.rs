@@ -121,7 +121,7 @@ async fn boot(
         false => identity.wait_ready(PEERS).await?,
     }
     let dek = Arc::new(crate::key::obtain(args, process).await?);
-    let store = store(args, process, &dek)?;
+    let store = store(args, process, &dek).await?;
     let options = Options {
         read_only: args.is_read_only(),
         ttl: Duration::from_secs(if args.is_read_only() { 60 } else { 5 }),
@@ -155,7 +155,7 @@ async fn boot(
     Ok(())
 }
 
-fn store(args: &Args, process: &Process, dek: &Dek) -> anyhow::Result<Arc<dyn BlobStore>> {
+async fn store(args: &Args, process: &Process, dek: &Dek) -> anyhow::Result<Arc<dyn BlobStore>> {
     let identity = process.client(&IDENTITY);
     let tokens = crate::tokens::source(identity, &args.tenant_id, &args.client_id);
     let mut config = AzureConfig::new(args.endpoint()?, &args.container, Arc::new(tokens));
@@ -164,6 +164,17 @@ fn store(args: &Args, process: &Process, dek: &Dek) -> anyhow::Result<Arc<dyn Bl
         config.key = Some(Arc::new(CustomerKey::new(dek)));
     }
     let client = HttpsClient::new(&process.common().trust()?)?;
+    let store = AzureStore::new(config.clone(), client.clone())?;
+    let found = store.is_hierarchical().await;
+    let found = found.context("whether the account's names are hierarchical")?;
+    if args.hierarchical().is_some_and(|said| said != found) {
+        return Err(ShimError::Names { found }.into());
+    }
+    if !found {
+        return Ok(Arc::new(store));
+    }
+    let dfs = args.dfs_endpoint()?.ok_or(ShimError::NoDfsEndpoint)?;
+    config.dfs_endpoint = Some(dfs);
     Ok(Arc::new(AzureStore::new(config, client)?))
 }
 

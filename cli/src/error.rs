@@ -7,12 +7,15 @@ use blob_store::StoreError;
 use cleanroom_crypto::CryptoError;
 use cleanroom_spec::SpecError;
 use http::StatusCode;
+use image_layers::{ImageError, LayerError};
 use keyvault::KeyVaultError;
 use policy::PolicyError;
+use policy_simulate::SimulateError;
 use sidecar_http::{Coded, Fault, HttpsError};
 use thiserror::Error;
 
 use crate::governance::GovCliError;
+use crate::transfer::Failed;
 
 /// Why a command of a data owner failed.
 #[derive(Debug, Error)]
@@ -98,6 +101,34 @@ pub enum CliError {
         /// What is wrong.
         reason: String,
     },
+    /// Files that failed while the others were transferred.
+    #[error("dataset {dataset:?}: {} files failed, {} first: {}", .failed.len(), path_of(.failed), message_of(.failed))]
+    Files {
+        /// The dataset.
+        dataset: String,
+        /// Which, sorted.
+        failed: Vec<Failed>,
+    },
+    /// Files that are not what the manifest lists.
+    #[error("dataset {dataset:?}: {} files are not what the manifest lists, {} first: {}", .failed.len(), path_of(.failed), message_of(.failed))]
+    Unverified {
+        /// The dataset.
+        dataset: String,
+        /// Which, sorted.
+        failed: Vec<Failed>,
+    },
+    /// A file that changed while it was read.
+    #[error("{path} changed while it was read; nothing of it was committed")]
+    Changing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another command works on the same.
+    #[error("{path} is in use: another transfer of this dataset runs on this machine")]
+    Busy {
+        /// The file that both need.
+        path: PathBuf,
+    },
     /// The contract has no accepted policy to bind keys to.
     #[error(
         "no clean room policy found under contract {contract_id:?}: it must be proposed and accepted first"
@@ -144,12 +175,34 @@ pub enum CliError {
     /// HTTPS.
     #[error(transparent)]
     Https(#[from] HttpsError),
+    /// An image and its layers.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// A policy's text.
+    #[error("policy")]
+    Simulate(#[from] SimulateError),
     /// The governance service.
     #[error(transparent)]
     Governance(#[from] Box<GovCliError>),
 }
 
+fn path_of(failed: &[Failed]) -> &str {
+    failed.first().map_or("", |one| &one.path)
+}
+
+fn message_of(failed: &[Failed]) -> &str {
+    failed.first().map_or("", |one| &one.message)
+}
+
 impl CliError {
+    /// The single files behind it.
+    pub(crate) fn files(&self) -> &[Failed] {
+        match self {
+            Self::Files { failed, .. } | Self::Unverified { failed, .. } => failed,
+            _ => &[],
+        }
+    }
+
     pub(crate) fn io(what: impl Into<String>, source: io::Error) -> Self {
         Self::Io {
             what: what.into(),
@@ -184,12 +237,18 @@ impl Coded for CliError {
             Self::Crypto(_) => "CR-CLI-0014",
             Self::Agent { .. } => "CR-CLI-0015",
             Self::Wrapped { .. } => "CR-CLI-0016",
+            Self::Files { .. } => "CR-CLI-0017",
+            Self::Unverified { .. } => "CR-CLI-0018",
+            Self::Changing { .. } => "CR-CLI-0019",
+            Self::Busy { .. } => "CR-CLI-0020",
             Self::Attest(error) => error.code(),
             Self::Spec(error) => error.code(),
             Self::Policy(error) => error.code(),
             Self::Store(error) => error.code(),
             Self::Vault(error) => error.code(),
             Self::Https(error) => error.code(),
+            Self::Image(error) => error.code(),
+            Self::Simulate(error) => error.code(),
             Self::Governance(error) => error.code(),
         }
     }
@@ -205,8 +264,26 @@ impl Coded for CliError {
             Self::Store(error) => error.fault(),
             Self::Vault(error) => error.fault(),
             Self::Https(error) => error.fault(),
+            Self::Simulate(error) => error.fault(),
+            Self::Image(error) => fault_of_image(error),
             Self::Governance(error) => error.fault(),
             _ => Fault::Caller,
         }
+    }
+}
+
+/// Who must act when an image has no hashes.
+fn fault_of_image(error: &ImageError) -> Fault {
+    match error {
+        ImageError::Layer { source, .. } | ImageError::Alone { source, .. } => match source {
+            LayerError::Read { .. } | LayerError::Worker | LayerError::Write { .. } => {
+                Fault::Platform
+            }
+            _ => Fault::Caller,
+        },
+        ImageError::Read { .. } | ImageError::CacheWrite { .. } => Fault::Platform,
+        ImageError::Remote { .. } => Fault::Upstream { retry: true },
+        ImageError::Denied { .. } => Fault::Denied,
+        _ => Fault::Caller,
     }
 }

@@ -13,6 +13,7 @@ pub mod deployment_generate;
 pub mod doctor;
 mod error;
 pub mod governance;
+pub mod policy;
 mod results;
 mod secretstore;
 mod stores;
@@ -23,14 +24,15 @@ mod transfer;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use ::policy::PolicyError;
 use clap::{Parser, Subcommand};
 use cleanroom_spec::Problem;
-use policy::PolicyError;
 use serde_json::{Value, json};
 use sidecar_http::{Coded, chain};
 
 use credential::Access;
 pub use error::CliError;
+pub use transfer::Failed;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -70,6 +72,9 @@ enum Command {
     /// A member's voice in the collaboration.
     #[command(subcommand)]
     Governance(governance::GovernanceCommand),
+    /// Policies of container groups, and the hashes they list.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Evidence and release policies.
     #[command(subcommand)]
     Attest(attest::AttestCommand),
@@ -113,6 +118,7 @@ async fn dispatch(command: Command, access: &Access) -> Result<ExitCode, Box<dyn
         Command::Governance(command) => governance::run(command, &mut std::io::stdout())
             .await
             .map_err(shown)?,
+        Command::Policy(command) => return policy::run(command, access).await.map_err(shown),
         Command::Attest(command) => return attest::run(command).map_err(shown),
         Command::Doctor(args) => return doctor::run(args, access).await.map_err(shown),
         Command::Deploy(args) => return deploy::run(args).await.map_err(shown),
@@ -131,6 +137,11 @@ trait Shown: Coded {
     fn problems(&self) -> &[Problem] {
         &[]
     }
+
+    /// The single files behind it, for tools.
+    fn files(&self) -> &[Failed] {
+        &[]
+    }
 }
 
 impl Shown for governance::GovCliError {}
@@ -141,6 +152,10 @@ impl Shown for CliError {
             Self::Spec(error) | Self::Policy(PolicyError::Spec(error)) => error.problems(),
             _ => &[],
         }
+    }
+
+    fn files(&self) -> &[Failed] {
+        Self::files(self)
     }
 }
 
@@ -154,12 +169,20 @@ fn finish(outcome: Result<ExitCode, Box<dyn Shown>>) -> ExitCode {
                 .iter()
                 .map(|one| json!({"code": one.code, "path": one.path, "message": one.message}));
             let problems: Vec<Value> = problems.collect();
+            let files = error
+                .files()
+                .iter()
+                .map(|one| json!({"path": one.path, "code": one.code, "message": one.message}));
+            let files: Vec<Value> = files.collect();
             let (code, message) = (error.code(), chain(&*error));
-            let body = if problems.is_empty() {
-                json!({"code": code, "message": message})
-            } else {
-                json!({"code": code, "message": message, "problems": problems})
-            };
+            let mut body = json!({"code": code, "message": message});
+            for (member, list) in [("problems", problems), ("files", files)] {
+                if !list.is_empty()
+                    && let Some(body) = body.as_object_mut()
+                {
+                    body.insert(member.to_owned(), list.into());
+                }
+            }
             eprintln!("{}", json!({"error": body}));
             ExitCode::FAILURE
         }

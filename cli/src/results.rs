@@ -6,7 +6,6 @@ use clap::Subcommand;
 
 use crate::config::read_specification;
 use crate::credential::Access;
-use crate::stores::{self, DataStores};
 use crate::{CliError, datastore};
 
 #[derive(clap::Args, Debug)]
@@ -71,7 +70,12 @@ async fn download(access_name: &str, from: &Where, access: &Access) -> Result<()
             kind: "datasink",
             name: access_name.to_owned(),
         })?;
-    let stores: DataStores = stores::read(&from.datastore_config)?;
-    let store = stores.find(&sink.store.id)?;
-    datastore::download(store, &from.target_folder, &access.azure()?).await
+    let azure = access.azure()?;
+    datastore::download(
+        &from.datastore_config,
+        &sink.store.id,
+        &from.target_folder,
+        &azure,
+    )
+    .await
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use blob_format::manifest::ManifestHmac;
+use blob_format::{Format, FormatError};
 use cleanroom_spec::EncryptionMode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -57,6 +59,53 @@ pub(crate) struct DataStore {
     pub store_provider_url: String,
     /// Container.
     pub store_name: String,
+    /// Layout of a client-side encrypted dataset; format v2 where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<FormatName>,
+    /// Keyed root of the manifest that was written from here last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest_hmac: Option<String>,
+}
+
+/// Layouts of client-side encrypted files, as the contract names them.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, clap::ValueEnum)]
+pub(crate) enum FormatName {
+    /// Ours: authenticated as a whole, read and written in any order.
+    #[default]
+    #[serde(rename = "v2")]
+    #[value(name = "v2")]
+    V2,
+    /// Upstream's, with blocks of 16 MiB.
+    #[serde(rename = "cse-v1")]
+    #[value(name = "cse-v1")]
+    V1,
+    /// Upstream's older releases', with blocks of 4 MiB.
+    #[serde(rename = "cse-v1-4m")]
+    #[value(name = "cse-v1-4m")]
+    V1Small,
+}
+
+impl FormatName {
+    /// As contracts have it.
+    pub(crate) const fn in_contracts(self) -> cleanroom_spec::Format {
+        match self {
+            Self::V2 => cleanroom_spec::Format::V2,
+            Self::V1 => cleanroom_spec::Format::CseV1,
+            Self::V1Small => cleanroom_spec::Format::CseV1Mib4,
+        }
+    }
+
+    /// The layout.
+    pub(crate) fn format(self) -> Result<Format, FormatError> {
+        Format::from_contract(self.in_contracts().as_str())
+    }
+}
+
+impl DataStore {
+    /// The recorded manifest, if any.
+    pub(crate) fn manifest(&self) -> Result<Option<ManifestHmac>, FormatError> {
+        self.manifest_hmac.as_deref().map(str::parse).transpose()
+    }
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -99,6 +148,14 @@ impl SecretStore {
 }
 
 impl DataStores {
+    pub(crate) fn find_mut(&mut self, name: &str) -> Result<&mut DataStore, CliError> {
+        let found = self.datastores.iter_mut().find(|store| store.name == name);
+        found.ok_or_else(|| CliError::NotFound {
+            kind: "datastore",
+            name: name.to_owned(),
+        })
+    }
+
     pub(crate) fn find(&self, name: &str) -> Result<&DataStore, CliError> {
         let found = self.datastores.iter().find(|store| store.name == name);
         found.ok_or_else(|| CliError::NotFound {
@@ -106,6 +163,25 @@ impl DataStores {
             name: name.to_owned(),
         })
     }
+}
+
+/// Changes the list of datastores while no other command does.
+pub(crate) fn update<T>(
+    path: &Path,
+    change: impl FnOnce(&mut DataStores) -> Result<T, CliError>,
+) -> Result<T, CliError> {
+    let failed = |error| CliError::io(path.display().to_string(), error);
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    // The file itself is replaced, so the folder is what can be locked.
+    let folder = std::fs::File::open(folder).map_err(failed)?;
+    folder.lock().map_err(failed)?;
+    let mut stores = read(path)?;
+    let value = change(&mut stores)?;
+    write(path, &stores)?;
+    Ok(value)
 }
 
 /// Reads a file of ours; a missing one is empty.

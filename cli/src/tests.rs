@@ -8,13 +8,17 @@ mod files;
 mod keys;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use blob_store::BlobStore;
 use clap::Parser;
 use emulators::world::{ENTRA_HOST, World, WorldConfig};
 use sidecar_http::HttpsClient;
 
 use crate::credential::{Access, Azure, Login};
-use crate::{Cli, Shown, dispatch};
+use crate::stores::{self, DataStores};
+use crate::transfer::{Dataset, Place};
+use crate::{Cli, Shown, datastore, dispatch};
 
 /// litware at its desk: a folder of its own, and a world to reach.
 struct Desk {
@@ -85,6 +89,30 @@ impl Desk {
         }
     }
 
+    /// The files that a command fails for.
+    async fn failed(&self, line: &str) -> Vec<String> {
+        let error = self.run(line).await.unwrap_err();
+        assert!(
+            ["CR-CLI-0017", "CR-CLI-0018"].contains(&error.code()),
+            "{}",
+            sidecar_http::chain(&*error)
+        );
+        error.files().iter().map(|one| one.path.clone()).collect()
+    }
+
+    fn dataset(&self, name: &str) -> Arc<Dataset> {
+        let known: DataStores = stores::read(&self.path("datastores.yaml")).unwrap();
+        let azure = self.access.given.as_ref().unwrap();
+        datastore::open::remote(known.find(name).unwrap(), azure).unwrap()
+    }
+
+    fn container(&self, name: &str) -> Arc<dyn BlobStore> {
+        match &self.dataset(name).place {
+            Place::Container(store) => Arc::clone(store),
+            Place::Folder(_) => panic!("{name} is no container"),
+        }
+    }
+
     /// The three secret stores of a collaborator.
     async fn stores(&self) {
         let (vault, attestation) = match &self.world {
@@ -137,7 +165,7 @@ fn azure(world: &World, secret: &str) -> Azure {
 }
 
 /// Every file below a folder with its content, by relative name.
-fn tree(folder: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
+pub(crate) fn tree(folder: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
     let mut found = std::collections::BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(current) = folders.pop() {

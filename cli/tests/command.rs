@@ -78,13 +78,13 @@ fn a_root_that_is_no_certificate_is_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn the_sse_mode_and_other_stores_are_no_arguments() {
+fn other_modes_and_stores_are_no_arguments() {
     let folder = tempfile::tempdir().unwrap();
     let add = "datastore add --name data --config d.yaml --secretstore local --secretstore-config s.yaml \
-               --encryption-mode SSE --backingstore-type Azure_BlobStorage --backingstore-id https://localhost:1";
+               --encryption-mode None --backingstore-type Azure_BlobStorage --backingstore-id https://localhost:1";
     for line in [
         add.to_owned(),
-        add.replace("SSE", "CSE")
+        add.replace("None", "CSE")
             .replace("Azure_BlobStorage", "Aws_S3"),
     ] {
         assert_eq!(

@@ -81,7 +81,7 @@ pub fn build(
     containers.push(group.governance()?);
     containers.push(group.skr_agent()?);
     containers.push(group.secrets()?);
-    let built = ContainerGroup {
+    Ok(ContainerGroup {
         contract_id: deployment.contract_id.clone(),
         specification_sha256: specification_sha256(spec)?,
         init_containers: vec![group.init()?],
@@ -94,9 +94,7 @@ pub fn build(
             })
             .collect(),
         insecure_virtual: deployment.insecure_virtual,
-    };
-    built.host_data()?;
-    Ok(built)
+    })
 }
 
 struct Builder<'a> {

@@ -98,6 +98,7 @@ impl From<StoreError> for FsError {
             StoreError::Exists => Self::Exists,
             StoreError::Changed => Self::Stale,
             StoreError::Full => Self::Full,
+            StoreError::NotEmpty => Self::NotEmpty,
             error => Self::Store {
                 code: error.code().to_owned(),
                 message: sidecar_http::chain(&error),

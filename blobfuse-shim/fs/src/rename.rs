@@ -240,7 +240,12 @@ impl Inner {
         let _gate = self.changing().await?;
         let always = Condition::Always;
         let renamed = self.store.rename(old, new, &always, &always);
-        if self.bounded(renamed).await?.is_none() {
+        let renamed = self.bounded(renamed).await;
+        if renamed.is_err() {
+            // How far it went is not known.
+            self.directories.forget();
+        }
+        if renamed?.is_none() {
             return Err(FsError::CrossDevice("a directory"));
         }
         self.moved_below(&below, &names::prefix(new));

@@ -38,6 +38,11 @@ impl Etag {
     pub fn new(text: &str) -> Self {
         Self(text.trim_matches('"').into())
     }
+
+    /// The version's text, without quotes.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// When a write may happen.

@@ -44,10 +44,12 @@ pub(crate) struct Room {
 
 impl Room {
     pub(crate) fn new() -> Self {
+        Self::of(WorldConfig::two_parties())
+    }
+
+    pub(crate) fn of(config: WorldConfig) -> Self {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let world = runtime
-            .block_on(World::start(WorldConfig::two_parties()))
-            .unwrap();
+        let world = runtime.block_on(World::start(config)).unwrap();
         let token = runtime.block_on(token(&world));
         let dir = tempfile::tempdir().unwrap();
         let open = fs::Permissions::from_mode(0o755);

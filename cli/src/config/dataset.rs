@@ -9,7 +9,9 @@ use uuid::Uuid;
 
 use super::{change, identity_of};
 use crate::CliError;
-use crate::stores::{self, DataStore, DataStores, SecretStore, SecretStores, SupportedSecret};
+use crate::stores::{
+    self, DataStore, DataStores, FormatName, SecretStore, SecretStores, SupportedSecret,
+};
 
 /// A dataset for the fragment.
 #[derive(clap::Args, Debug)]
@@ -30,6 +32,9 @@ pub struct DatasetArgs {
     /// `azure-cse-2.1` or `azure-cse-2.1-sealed`. The room reads and writes this one and no other.
     #[arg(long)]
     format: Option<Format>,
+    /// Pin the files: the room reads the dataset only as its manifest lists it.
+    #[arg(long)]
+    pin_manifest: bool,
     #[command(flatten)]
     keys: KeyArgs,
 }
@@ -66,16 +71,32 @@ pub(super) fn run(args: &DatasetArgs, kind: Kind) -> Result<(), CliError> {
     let access_name = args.name.as_deref().unwrap_or(&store.name);
     change(&args.cleanroom_config, |spec| {
         let identity = identity_of(spec, &args.keys.identity)?;
-        spec.put_access_point(access_point(
-            access_name,
-            kind,
-            store,
-            args.format,
-            identity,
-            &args.keys,
-        )?);
+        let mut point = access_point(access_name, kind, store, args.format, identity, &args.keys)?;
+        if args.pin_manifest {
+            point.protection.configuration = pinned(&point, kind, store)?;
+        }
+        spec.put_access_point(point);
         Ok(())
     })
+}
+
+/// The protection of a source whose files are pinned.
+fn pinned(point: &AccessPoint, kind: Kind, store: &DataStore) -> Result<String, CliError> {
+    let refused = |reason: &str| {
+        Err(CliError::Argument {
+            argument: "--pin-manifest",
+            reason: reason.to_owned(),
+        })
+    };
+    if kind == Kind::Sink {
+        return refused("a sink holds nothing yet");
+    }
+    let Some(hmac) = store.manifest()? else {
+        return refused("no manifest is known: upload the files first");
+    };
+    let mut configuration = point.protection.configuration()?;
+    configuration.manifest_hmac = Some(hmac.to_string());
+    Ok(configuration.to_text()?)
 }
 
 /// The access point of a datastore.
@@ -87,7 +108,7 @@ pub(super) fn access_point(
     identity: Identity,
     keys: &KeyArgs,
 ) -> Result<AccessPoint, CliError> {
-    let configuration = configuration(store.encryption_mode, format)?;
+    let configuration = configuration(store.encryption_mode, agreed(store, format)?)?;
     let secrets = match store.encryption_mode {
         EncryptionMode::Sse => keys.none().map(|()| None)?,
         _ => Some(keys.secrets(access_name, store)?),
@@ -120,6 +141,22 @@ pub(super) fn access_point(
             encryption_secrets: secrets,
         },
     })
+}
+
+/// The format that the datastore was made for, or the one that is asked for.
+fn agreed(store: &DataStore, asked: Option<Format>) -> Result<Option<Format>, CliError> {
+    let recorded = store.format.map(FormatName::in_contracts);
+    match (recorded, asked) {
+        (Some(recorded), Some(asked)) if recorded != asked => Err(CliError::Argument {
+            argument: "--format",
+            reason: format!(
+                "datastore {:?} was made for {}",
+                store.name,
+                recorded.as_str()
+            ),
+        }),
+        _ => Ok(asked.or(recorded)),
+    }
 }
 
 fn configuration(

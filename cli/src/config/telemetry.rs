@@ -108,6 +108,7 @@ async fn sink(
                 backingstore_type: "Azure_BlobStorage".to_owned(),
                 backingstore_id: args.storage_account.clone(),
                 container_name: container,
+                format: None,
             };
             datastore::add(add, azure).await?
         }

@@ -2,16 +2,11 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use blob_format::manifest::{self, Entry, Manifest};
-use blob_format::{Attributes, Params, View, Writer};
-use blob_store::{BlobStore, Condition};
-use cleanroom_crypto::digest;
-use cleanroom_spec::EncryptionMode;
+use blob_format::manifest::{self, Manifest};
+use blob_store::Condition;
 use emulators::upset::{Kind, Upset};
 
 use super::{Desk, azure, tree};
-use crate::datastore::{self, Open};
-use crate::stores::{self, DataStores};
 
 const ACCOUNT: &str = "litwarestore";
 const SECRET: &[u8] = b"an outstandingly recognisable sentence";
@@ -38,25 +33,22 @@ fn input(desk: &Desk) {
     }
 }
 
-fn open(desk: &Desk, name: &str) -> Open {
-    let known: DataStores = stores::read(&desk.path("datastores.yaml")).unwrap();
-    datastore::open(
-        known.find(name).unwrap(),
-        desk.access.given.as_ref().unwrap(),
-    )
-    .unwrap()
-}
-
 #[tokio::test]
-async fn files_come_back_as_they_went_in_both_modes_and_the_seed_layout() {
+async fn files_come_back_as_they_went_in_every_mode_and_format_and_the_seed_layout() {
     let desk = Desk::online().await;
     desk.stores().await;
     input(&desk);
-    for mode in ["CSE", "CPK"] {
-        let name = format!("data-{}", mode.to_lowercase());
+    for mode in [
+        "CSE",
+        "CPK",
+        "SSE",
+        "CSE --format cse-v1",
+        "CSE --format cse-v1-4m",
+    ] {
+        let name = format!("data-{}", mode.to_lowercase().replace(" --format ", "-"));
         desk.ok(&desk.add_datastore(&name, mode)).await;
         desk.ok(&format!(
-            "datastore upload --name {name} --config @datastores.yaml --src @input"
+            "datastore upload --datastore-name {name} --config @datastores.yaml --src @input"
         ))
         .await;
         desk.ok(&format!(
@@ -111,9 +103,16 @@ async fn a_changed_byte_leaves_nothing_of_the_file_and_another_key_reads_nothing
     let blob = &desk.world().services().blob;
     assert!(blob.tamper(ACCOUNT, "sealed", "bad", |bytes| bytes[40] ^= 1));
     let download = "datastore download --name sealed --config @datastores.yaml --dst @output";
-    assert_eq!(desk.code(download).await, "CR-CLI-0013");
-    let left = tree(&desk.path("output"));
-    assert!(left.keys().all(|name| name.ends_with("/good")), "{left:?}");
+    let error = desk.run(download).await.unwrap_err();
+    assert_eq!(error.code(), "CR-CLI-0017");
+    let failed: Vec<_> = error
+        .files()
+        .iter()
+        .map(|one| (&*one.path, &*one.code))
+        .collect();
+    assert_eq!(failed, [("bad", "CR-FORMAT-0006")]);
+    let left: Vec<String> = tree(&desk.path("output")).into_keys().collect();
+    assert_eq!(left, ["sealed/sealed/good"], "the other file went on");
 
     for (mode, code) in [("sealed", "CR-CLI-0013"), ("open", "CR-BLOB-0009")] {
         if mode == "open" {
@@ -125,7 +124,7 @@ async fn a_changed_byte_leaves_nothing_of_the_file_and_another_key_reads_nothing
         let download =
             format!("datastore download --name {mode} --config @datastores.yaml --dst @other");
         assert_eq!(desk.code(&download).await, code);
-        assert!(tree(&desk.path("other")).is_empty());
+        assert!(!desk.path("other").exists());
     }
     desk.write("keys/sealed.bin", [7; 31]);
     assert_eq!(desk.code(download).await, "CR-CLI-0008");
@@ -176,67 +175,34 @@ async fn storage_that_fails_for_a_moment_does_not_fail_a_transfer() {
     );
 }
 
-/// Writes the manifest that a room would write.
-async fn seal(to: &Open, names: &[&str]) {
-    let mut entries = Vec::new();
-    for name in names {
-        let info = to.store.head(name).await.unwrap();
-        let bytes = to
-            .store
-            .get_range(name, 0..info.length, &info.etag)
-            .await
-            .unwrap();
-        let mut entry = Entry {
-            path: (*name).to_owned(),
-            length: info.length,
-            file_id: [0; 16],
-            generation: 0,
-            authenticator: digest::sha256(&bytes),
-        };
-        if to.mode == EncryptionMode::Cse {
-            let view = View::open(&to.dek, info.length, &bytes[32..], Some(name)).or_else(|_| {
-                let tail =
-                    usize::try_from(View::needed_tail(info.length, &bytes).unwrap()).unwrap();
-                View::open(
-                    &to.dek,
-                    info.length,
-                    &bytes[bytes.len() - tail..],
-                    Some(name),
-                )
-            });
-            let view = view.unwrap();
-            entry.length = view.len();
-            entry.file_id = view.footer().header.file_id;
-            entry.generation = view.footer().generation;
-            entry.authenticator = view.footer().mac;
-        }
-        entries.push(entry);
-    }
-    let text = Manifest::new(entries).unwrap().encode();
-    let mut writer = Writer::create(&to.dek, Params::default(), Some(manifest::PATH)).unwrap();
-    let mut body = writer.write(0, &text).unwrap().concat();
-    body.extend(writer.commit(Attributes::default()).unwrap().tail);
-    let put = to
-        .store
-        .put_blob(manifest::PATH, body.into(), &Condition::Always);
+/// Writes a manifest of some of the files that the one in storage lists, as a room would that wrote only them.
+async fn seal(desk: &Desk, name: &str, keep: &[&str]) {
+    let dataset = desk.dataset(name);
+    let store = desk.container(name);
+    let info = store.head(manifest::PATH).await.unwrap();
+    let read = store.get_range(manifest::PATH, 0..info.length, &info.etag);
+    let whole = Manifest::unseal(&dataset.dek, &read.await.unwrap()).unwrap();
+    let entries = whole.entries().iter();
+    let kept = entries.filter(|entry| keep.contains(&entry.path.as_str()));
+    let part = Manifest::new(kept.cloned().collect()).unwrap();
+    let blob = part.seal(&dataset.dek).unwrap();
+    let put = store.put_blob(manifest::PATH, blob.into(), &Condition::Always);
     put.await.unwrap();
 }
 
 #[tokio::test]
-async fn what_a_room_sealed_comes_back_whole_or_not_at_all() {
+async fn what_was_sealed_comes_back_whole_or_not_at_all() {
     for mode in ["CSE", "CPK"] {
         let desk = Desk::online().await;
         desk.stores().await;
         desk.write("input/a", SECRET);
         desk.write("input/b/c", "second");
         desk.ok(&desk.add_datastore("sink", mode)).await;
-        desk.ok("datastore upload --name sink --config @datastores.yaml --src @input")
-            .await;
-        let sink = open(&desk, "sink");
+        let upload = "datastore upload --name sink --config @datastores.yaml --src @input";
+        desk.ok(upload).await;
         let download = "datastore download --name sink --config @datastores.yaml --dst @output";
+        let any = format!("{download} --any-manifest");
         let blob = &desk.world().services().blob;
-
-        seal(&sink, &["a", "b/c"]).await;
         desk.ok(download).await;
         assert_eq!(
             tree(&desk.path("output/sink/sink")),
@@ -245,35 +211,32 @@ async fn what_a_room_sealed_comes_back_whole_or_not_at_all() {
         );
         let sealed = blob.snapshot(ACCOUNT, "sink").unwrap();
 
-        sink.store.delete("b/c", &Condition::Always).await.unwrap();
-        assert_eq!(
-            desk.code(download).await,
-            "CR-CLI-0011",
-            "a file is missing"
-        );
+        let store = desk.container("sink");
+        store.delete("b/c", &Condition::Always).await.unwrap();
+        assert_eq!(desk.failed(download).await, ["b/c"], "a file is missing");
         blob.restore(ACCOUNT, "sink", sealed);
         desk.ok(download).await;
 
-        seal(&sink, &["a"]).await;
-        assert_eq!(desk.code(download).await, "CR-CLI-0011", "a file too many");
+        seal(&desk, "sink", &["a"]).await;
+        assert_eq!(desk.code(download).await, "CR-CLI-0011", "another manifest");
+        assert_eq!(desk.failed(&any).await, ["b/c"], "a file too many");
 
-        seal(&sink, &["a", "b/c"]).await;
+        desk.ok(upload).await;
         let older = blob.content(ACCOUNT, "sink", manifest::PATH).unwrap();
-        desk.ok("datastore upload --name sink --config @datastores.yaml --src @input")
-            .await;
-        assert!(blob.content(ACCOUNT, "sink", manifest::PATH).is_none());
         desk.write("input/a", "third");
-        desk.ok("datastore upload --name sink --config @datastores.yaml --src @input")
-            .await;
-        let put = sink
-            .store
-            .put_blob(manifest::PATH, older.into(), &Condition::Always);
+        desk.ok(upload).await;
+        desk.ok(download).await;
+        assert_eq!(desk.read("output/sink/sink/a"), "third");
+        let put = store.put_blob(manifest::PATH, older.into(), &Condition::Always);
         put.await.unwrap();
-        assert_eq!(
-            desk.code(download).await,
-            "CR-CLI-0011",
-            "another version of a file"
-        );
+        assert_eq!(desk.code(download).await, "CR-CLI-0011", "an old manifest");
+        assert_eq!(desk.failed(&any).await, ["a"], "another version of a file");
+        store
+            .delete(manifest::PATH, &Condition::Always)
+            .await
+            .unwrap();
+        assert_eq!(desk.code(download).await, "CR-CLI-0011", "no manifest");
+        desk.ok(&any).await;
     }
 }
 

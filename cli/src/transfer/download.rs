@@ -1,225 +1,283 @@
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use blob_format::Plan;
-use blob_format::manifest::Entry;
-use blob_store::{BlobInfo, BlobStore};
-use cleanroom_crypto::digest::Sha256;
-use cleanroom_crypto::random;
-use cleanroom_spec::EncryptionMode;
-use futures::{StreamExt, TryStreamExt};
-use tokio::io::AsyncWriteExt;
+use blob_format::FormatError;
+use blob_format::manifest::{Entry, Manifest, ManifestHmac};
+use blob_store::BlobInfo;
+use cleanroom_crypto::mac::HmacSha256;
+use futures::StreamExt;
 
-use super::sealed::{self, Expected};
-use super::{CHUNK, FILES, Moved, OWN_PREFIX, PARTS};
+use super::digest::ContentKey;
+use super::engine::Engine;
+use super::failure::{Failures, is_of_one_file};
+use super::journal::{Done, Journal};
+use super::partial::Partial;
+use super::place::blocking;
+use super::read::{Stored, Verdict};
+use super::{Dataset, Moved, PART, list, refusal};
 use crate::CliError;
-use crate::datastore::Open;
 
-/// Downloads every file of a dataset into a folder. Nothing unauthenticated is left there: a file appears under its name
-/// when all of it is verified, and compared with the manifest if there is one.
-pub(crate) async fn download(from: &Open, folder: &Path) -> Result<Moved, CliError> {
-    let failed = |error| CliError::io(folder.display().to_string(), error);
-    tokio::fs::create_dir_all(folder).await.map_err(failed)?;
-    let mut expected = sealed::manifest(from).await?;
-    let mut moved = Moved::default();
-    let mut next = None;
-    loop {
-        let page = from.store.list("", false, next.as_deref()).await?;
-        let mut wanted = Vec::new();
-        for (name, info) in page.blobs {
-            if info.directory || name.ends_with('/') || name.starts_with(OWN_PREFIX) {
-                continue;
-            }
-            let entry = announced(from, expected.as_mut(), &name)?;
-            let target = target(from, folder, &name)?;
-            wanted.push((name, info, entry, target));
-        }
-        let sizes: Vec<u64> =
-            futures::stream::iter(wanted.into_iter().map(|(name, info, entry, target)| {
-                let file = File {
-                    from,
-                    name,
-                    info,
-                    entry,
-                };
-                async move { file.fetch(&target).await }
-            }))
-            .buffer_unordered(FILES)
-            .try_collect()
-            .await?;
-        moved.files += sizes.len() as u64;
-        moved.bytes += sizes.iter().sum::<u64>();
-        next = page.next;
-        if next.is_none() {
-            break;
-        }
-    }
-    if let Some(expected) = expected {
-        if let Some(name) = expected.entries.keys().next() {
-            let reason = format!(
-                "{} files of the manifest are missing, {name:?} first",
-                expected.entries.len()
-            );
-            return Err(refused(from, reason));
-        }
-        moved.root = Some(expected.root);
-    }
-    Ok(moved)
+/// Opens every file of a dataset into a folder.
+///
+/// Nothing unauthenticated is left there: a file appears under its name when all of it is verified, and compared with the
+/// manifest if there is one.
+pub(crate) struct Download<'a> {
+    pub(crate) from: &'a Arc<Dataset>,
+    pub(crate) engine: &'a Engine,
+    pub(crate) journal: &'a Journal,
+    /// What the manifest must be.
+    pub(crate) pinned: Option<ManifestHmac>,
 }
 
-fn refused(from: &Open, reason: String) -> CliError {
-    CliError::Dataset {
+/// One file to come.
+pub(super) struct Wanted {
+    pub(super) name: String,
+    pub(super) info: BlobInfo,
+    pub(super) entry: Option<Entry>,
+}
+
+impl Download<'_> {
+    /// Files that fail do not stop the others.
+    pub(crate) async fn run(&self, folder: &Path) -> Result<Moved, CliError> {
+        let listed = list::pinned(self.from, self.pinned).await?;
+        let hmac = listed.as_ref().map(|(_, hmac)| hmac.to_string());
+        std::fs::create_dir_all(folder)
+            .map_err(|error| CliError::io(folder.display().to_string(), error))?;
+        let mut failures = Failures::default();
+        let listed = listed.map(|(manifest, _)| manifest);
+        let wanted = wanted(self.from, listed.as_ref(), &mut failures).await?;
+        let total = wanted.iter().map(|one| one.info.length).sum();
+        self.engine.begin("downloading", total);
+        let fetching = Fetching {
+            download: self,
+            folder,
+            key: ContentKey::of(&self.from.dek)?,
+        };
+        let mut moved = Moved::default();
+        let outcome = futures::stream::iter(&wanted)
+            .map(|one| async { (one.name.clone(), fetching.one(one).await) })
+            .buffer_unordered(self.engine.parallel())
+            .boxed();
+        let collected = failures
+            .collect(outcome, |_, (bytes, unchanged)| {
+                moved.count(bytes, unchanged);
+                Ok(())
+            })
+            .await;
+        self.engine.end();
+        collected?;
+        failures.finish(self.from)?;
+        moved.root = hmac;
+        Ok(moved)
+    }
+}
+
+/// What the manifest lists and storage has; without a manifest, what storage has.
+pub(super) async fn wanted(
+    from: &Dataset,
+    manifest: Option<&Manifest>,
+    failures: &mut Failures,
+) -> Result<Vec<Wanted>, CliError> {
+    let refused = |reason: String| CliError::Dataset {
         dataset: from.name.clone(),
         reason,
-    }
-}
-
-/// The manifest's entry of a file, taken out of it; a file that the manifest does not know is refused.
-fn announced(
-    from: &Open,
-    expected: Option<&mut Expected>,
-    name: &str,
-) -> Result<Option<Entry>, CliError> {
-    let Some(expected) = expected else {
-        return Ok(None);
     };
-    match expected.entries.remove(name) {
-        Some(entry) => Ok(Some(entry)),
-        None => Err(refused(
+    let mut listed = manifest.map(list::by_path);
+    let mut wanted = Vec::new();
+    for (name, info) in from.place.list().await? {
+        if let Some(reason) = refusal(&name) {
+            let reason = format!("the blob's name cannot be a file's: {reason}");
+            failures.add(&name, &refused(reason));
+            continue;
+        }
+        let entry = listed.as_mut().map(|listed| listed.remove(name.as_str()));
+        match entry {
+            Some(None) => failures.add(&name, &FormatError::NotListed.into()),
+            None | Some(Some(_)) => wanted.push(Wanted {
+                entry: entry.flatten().cloned(),
+                name,
+                info,
+            }),
+        }
+    }
+    for name in listed.unwrap_or_default().keys() {
+        let reason = "the manifest lists it, and storage does not have it".to_owned();
+        failures.add(name, &refused(reason));
+    }
+    Ok(wanted)
+}
+
+impl Wanted {
+    /// What counts as its version: what the manifest says; without one, what storage calls it.
+    pub(super) fn version(&self) -> String {
+        match &self.entry {
+            Some(entry) => hex::encode(entry.authenticator),
+            None => self.info.etag.as_str().to_owned(),
+        }
+    }
+}
+
+struct Fetching<'a> {
+    download: &'a Download<'a>,
+    folder: &'a Path,
+    key: ContentKey,
+}
+
+impl Fetching<'_> {
+    /// One file: its bytes, and `true` if it was there already.
+    async fn one(&self, wanted: &Wanted) -> Result<(u64, bool), CliError> {
+        let Download {
             from,
-            format!("{name:?} is not in the manifest, or is listed twice"),
-        )),
-    }
-}
-
-/// Where a blob goes; its name comes from the storage service.
-fn target(from: &Open, folder: &Path, name: &str) -> Result<PathBuf, CliError> {
-    let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
-    if !name.split('/').all(plain) {
-        let reason = format!("the blob name {name:?} is no file name");
-        return Err(refused(from, reason));
-    }
-    Ok(folder.join(name))
-}
-
-/// One file on its way.
-struct File<'a> {
-    from: &'a Open,
-    name: String,
-    info: BlobInfo,
-    entry: Option<Entry>,
-}
-
-impl File<'_> {
-    async fn fetch(&self, target: &Path) -> Result<u64, CliError> {
-        let failed = |error| CliError::io(target.display().to_string(), error);
-        let parent = target.parent().unwrap_or(target);
-        tokio::fs::create_dir_all(parent).await.map_err(failed)?;
-        let (partial, mut file) = Partial::create(parent)?;
-        let bytes = match self.from.mode {
-            EncryptionMode::Cse => self.copy_sealed(&mut file, target).await?,
-            EncryptionMode::Cpk | EncryptionMode::Sse => self.copy_plain(&mut file, target).await?,
+            engine,
+            journal,
+            ..
+        } = self.download;
+        let target = self.folder.join(&wanted.name);
+        let etag = wanted.info.etag.as_str();
+        let version = wanted.version();
+        if let Some(done) = journal.done(&wanted.name)
+            && done.etag == version
+            && self.is_there(&target, done).await?
+        {
+            engine.advance(wanted.info.length);
+            return Ok((done.length, true));
+        }
+        let stored = Stored::open(from, &wanted.name, &wanted.info, wanted.entry.clone()).await?;
+        let key = self.key.version(&[&wanted.name, &version, etag]);
+        let (content, length) = self.fetch(&stored, &target, key).await?;
+        let entry = Entry {
+            path: wanted.name.clone(),
+            length,
+            file_id: [0; 16],
+            generation: 0,
+            authenticator: [0; 32],
         };
-        file.flush().await.map_err(failed)?;
-        partial.place(target).map_err(failed)?;
-        Ok(bytes)
+        journal.note(&Done::new(&entry, content, &version))?;
+        Ok((length, false))
     }
 
-    async fn copy_plain(&self, file: &mut tokio::fs::File, target: &Path) -> Result<u64, CliError> {
-        let length = self.info.length;
-        let starts = std::iter::successors(Some(0), |start| Some(start + CHUNK));
-        let ranges = starts
-            .take_while(|start| *start < length)
-            .map(|start| start..length.min(start + CHUNK));
-        let mut parts = futures::stream::iter(ranges)
-            .map(|range| {
-                self.from
-                    .store
-                    .get_range(&self.name, range, &self.info.etag)
-            })
-            .buffered(PARTS);
-        let mut digest = Sha256::new();
-        while let Some(part) = parts.try_next().await? {
-            digest.update(&part);
-            write(file, &part, target).await?;
-        }
-        drop(parts);
-        let digest = digest.finish();
-        if let Some(entry) = &self.entry
-            && (entry.length != length || entry.authenticator != digest)
-        {
-            return Err(self.other_version());
-        }
-        Ok(length)
-    }
-
-    async fn copy_sealed(
+    async fn fetch(
         &self,
-        file: &mut tokio::fs::File,
+        stored: &Stored,
         target: &Path,
-    ) -> Result<u64, CliError> {
-        let view = sealed::view(self.from, &self.name, &self.info).await?;
-        let footer = view.footer();
-        if let Some(entry) = &self.entry
-            && (entry.length != view.len()
-                || entry.file_id != footer.header.file_id
-                || entry.generation != footer.generation
-                || entry.authenticator != footer.mac)
-        {
-            return Err(self.other_version());
+        version: [u8; 32],
+    ) -> Result<([u8; 32], u64), CliError> {
+        let parent = target.parent().unwrap_or(target).to_owned();
+        let resumable = stored.can_resume();
+        let opened = blocking(move || {
+            if resumable {
+                Partial::resume(&parent, &version)
+            } else {
+                Ok((Partial::create(&parent)?, 0))
+            }
+        });
+        let (partial, at) = opened.await?;
+        let mut file = Arriving {
+            stored,
+            partial: Arc::new(partial),
+            verdict: stored.verdict(),
+            content: self.key.content(stored.len()),
+            at: 0,
+        };
+        match file.fill(self.download.engine, at).await {
+            Ok(()) => file.place(target.to_owned()).await,
+            Err(error) => {
+                // What was verified before the connection broke need not come again.
+                if resumable && !is_of_one_file(&error) && !matches!(error, CliError::Io { .. }) {
+                    file.keep();
+                }
+                Err(error)
+            }
         }
-        let plan = |start: u64| view.plan(start..start + CHUNK);
-        let plans = std::iter::successors(plan(0), |before: &Plan| plan(before.clear.end));
-        let mut parts = futures::stream::iter(plans)
-            .map(async |plan| {
-                let range = plan.sealed.clone();
-                let sealed = self
-                    .from
-                    .store
-                    .get_range(&self.name, range, &self.info.etag)
-                    .await?;
-                Ok::<_, CliError>((plan, sealed))
+    }
+
+    /// Whether the file under its name still has the content that was downloaded.
+    async fn is_there(&self, target: &Path, done: &Done) -> Result<bool, CliError> {
+        let path = target.to_owned();
+        let (mut content, length) = (self.key.content(done.length), done.length);
+        let digest = blocking(move || {
+            let failed = |error| CliError::io(path.display().to_string(), error);
+            let opened = match path.symlink_metadata() {
+                Ok(meta) if meta.is_file() && meta.len() == length => File::open(&path),
+                Ok(_) => return Ok(None),
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(failed(error)),
+            };
+            let mut file = opened.map_err(failed)?;
+            let mut buffer = vec![0; 1 << 20];
+            loop {
+                let read = file.read(&mut buffer).map_err(failed)?;
+                if read == 0 {
+                    return Ok(Some(content.finish()));
+                }
+                content.update(buffer.get(..read).unwrap_or_default());
+            }
+        });
+        Ok(digest.await? == Some(done.content))
+    }
+}
+
+/// A file while it comes.
+struct Arriving<'a> {
+    stored: &'a Stored,
+    partial: Arc<Partial>,
+    verdict: Verdict<'a>,
+    content: HmacSha256,
+    at: u64,
+}
+
+impl Arriving<'_> {
+    /// Takes `kept` bytes from the disk and the rest from storage.
+    async fn fill(&mut self, engine: &Engine, kept: u64) -> Result<(), CliError> {
+        while self.at < kept {
+            let bytes = PART.min(kept - self.at);
+            let (partial, at) = (Arc::clone(&self.partial), self.at);
+            let clear = blocking(move || {
+                let mut clear = vec![0; usize::try_from(bytes).unwrap_or_default()];
+                partial.read(at, &mut clear)?;
+                Ok(clear)
+            });
+            let clear = clear.await?;
+            self.content.update(&clear);
+            if self.stored.is_by_digest() {
+                self.verdict.take_plain(&clear);
+            }
+            self.at += bytes;
+            engine.advance(bytes);
+        }
+        let mut chunks = self.stored.chunks(engine, self.at);
+        while let Some(mut chunk) = chunks.next().await? {
+            // Units need not begin where the kept bytes end.
+            let skip = usize::try_from(self.at - chunk.plan.clear.start).unwrap_or(usize::MAX);
+            self.verdict.take(&chunk);
+            let clear = chunk.clear.split_off(skip.min(chunk.clear.len()));
+            self.content.update(&clear);
+            let (partial, at, length) = (Arc::clone(&self.partial), self.at, clear.len() as u64);
+            blocking(move || {
+                partial.append(at, &clear)?;
+                drop(chunk);
+                Ok(())
             })
-            .buffered(PARTS);
-        while let Some((plan, sealed)) = parts.try_next().await? {
-            write(file, &view.decrypt(&plan, sealed.to_vec())?, target).await?;
+            .await?;
+            self.at += length;
+            engine.advance(length);
         }
-        Ok(view.len())
+        Ok(())
     }
 
-    fn other_version(&self) -> CliError {
-        let reason = format!("{:?} is another version than the manifest names", self.name);
-        refused(self.from, reason)
-    }
-}
-
-/// A file that is not whole yet. It goes when its transfer fails, also when that is cancelled because another one failed.
-struct Partial {
-    path: PathBuf,
-}
-
-impl Partial {
-    fn create(folder: &Path) -> Result<(Self, tokio::fs::File), CliError> {
-        let own = hex::encode(random::bytes::<8>()?);
-        // The name is random, so that no name in storage meets it.
-        let path = folder.join(format!(".cleanroom-{own}.partial"));
-        let opened = std::fs::File::create_new(&path);
-        let file = opened.map_err(|error| CliError::io(path.display().to_string(), error))?;
-        Ok((Self { path }, tokio::fs::File::from_std(file)))
+    async fn place(self, target: PathBuf) -> Result<([u8; 32], u64), CliError> {
+        self.verdict.finish()?;
+        let partial = Arc::into_inner(self.partial)
+            .ok_or_else(|| CliError::io("a partial file", ErrorKind::ResourceBusy.into()))?;
+        blocking(move || partial.place(&target)).await?;
+        Ok((self.content.finish(), self.at))
     }
 
-    fn place(self, target: &Path) -> std::io::Result<()> {
-        std::fs::rename(&self.path, target)
+    fn keep(self) {
+        if let Some(mut partial) = Arc::into_inner(self.partial) {
+            partial.keep();
+        }
     }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        // After `place` there is nothing under this name.
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-async fn write(file: &mut tokio::fs::File, chunk: &[u8], target: &Path) -> Result<(), CliError> {
-    let written = file.write_all(chunk).await;
-    written.map_err(|error| CliError::io(target.display().to_string(), error))
 }

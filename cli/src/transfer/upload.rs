@@ -1,196 +1,226 @@
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use blob_format::{Attributes, Params, Writer, manifest};
-use blob_store::{BlobStore, BlockId, Condition, Outcome, StoreError};
-use bytes::Bytes;
-use cleanroom_crypto::random;
-use cleanroom_spec::EncryptionMode;
-use futures::stream::FuturesUnordered;
-use futures::{StreamExt, TryStreamExt};
-use tokio::io::AsyncReadExt;
+use blob_format::manifest::{Entry, Manifest, ManifestHmac};
+use blob_store::{BlobInfo, Condition};
+use futures::StreamExt;
 
-use super::{CHUNK, FILES, Moved, OWN_PREFIX, PARTS};
+use super::clear::Clear;
+use super::digest::ContentKey;
+use super::engine::Engine;
+use super::failure::Failures;
+use super::journal::{Done, Journal};
+use super::place::{Listing, blocking};
+use super::tree::{ClearFile, Found, Tree};
+use super::write::Writer;
+use super::{Dataset, Moved, PART, list};
 use crate::CliError;
-use crate::datastore::Open;
 
-/// Uploads every file below a folder, replacing what is there. A manifest of an earlier run of a room does not speak for
-/// these files and is removed first.
-pub(crate) async fn upload(to: &Open, folder: &Path) -> Result<Moved, CliError> {
-    let files = files(folder)?;
-    match to.store.delete(manifest::PATH, &Condition::Always).await {
-        Ok(()) | Err(StoreError::NotFound) => {}
-        Err(error) => return Err(error.into()),
-    }
-    futures::stream::iter(files.into_iter().map(|(name, path)| async move {
-        match to.mode {
-            EncryptionMode::Cse => sealed(to, &name, &path).await,
-            EncryptionMode::Cpk | EncryptionMode::Sse => plain(to, &name, &path).await,
-        }
-    }))
-    .buffer_unordered(FILES)
-    .try_fold(Moved::default(), async |mut moved, bytes| {
-        moved.files += 1;
-        moved.bytes += bytes;
-        Ok(moved)
-    })
-    .await
+/// Seals every file of a folder into a dataset, and then the manifest that lists them.
+pub(crate) struct Upload<'a> {
+    pub(crate) to: &'a Dataset,
+    pub(crate) engine: &'a Engine,
+    pub(crate) journal: &'a Journal,
+    /// Of the manifest that this owner wrote last, or vouches for.
+    pub(crate) known: Option<ManifestHmac>,
+    /// Whether the dataset becomes exactly the folder: everything else in it is removed.
+    pub(crate) mirror: bool,
 }
 
-/// The files below a folder with their blob names, sorted.
-fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>, CliError> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(current) = folders.pop() {
-        let unreadable = |error| CliError::io(current.display().to_string(), error);
-        for entry in std::fs::read_dir(&current).map_err(unreadable)? {
-            let entry = entry.map_err(unreadable)?;
-            let kind = entry.file_type().map_err(unreadable)?;
-            let path = entry.path();
-            if kind.is_dir() {
-                folders.push(path);
-                continue;
+/// What the place holds before anything is sent.
+struct Before {
+    there: Listing,
+    manifest: Option<(Manifest, BlobInfo)>,
+    /// Listed files that are not in the folder and stay.
+    stay: Vec<Entry>,
+}
+
+impl Upload<'_> {
+    /// Files that fail do not stop the others, but then the manifest stays as it was.
+    pub(crate) async fn run(&self, source: &std::path::Path) -> Result<Moved, CliError> {
+        let path = source.to_owned();
+        let opened = blocking(move || {
+            let tree = Tree::open(&path)?;
+            let files = tree.files()?;
+            Ok((tree, files))
+        });
+        let (tree, files) = opened.await?;
+        let names: BTreeSet<&str> = files.iter().map(|found| found.name.as_str()).collect();
+        let before = self.before(&names).await?;
+        let sending = Sending {
+            upload: self,
+            tree: &tree,
+            before: &before,
+            key: ContentKey::of(&self.to.dek)?,
+        };
+        self.engine
+            .begin("uploading", files.iter().map(|found| found.length).sum());
+        let mut moved = Moved::default();
+        let mut entries = before.stay.clone();
+        let mut failures = Failures::default();
+        let outcome = futures::stream::iter(&files)
+            .map(|found| async { (found.name.clone(), sending.one(found).await) })
+            .buffer_unordered(self.engine.parallel())
+            .boxed();
+        let collected = failures
+            .collect(outcome, |_, (entry, unchanged)| {
+                moved.count(entry.length, unchanged);
+                entries.push(entry);
+                Ok(())
+            })
+            .await;
+        self.engine.end();
+        collected?;
+        failures.finish(self.to)?;
+        let manifest = Manifest::new(entries)?;
+        self.announce(&manifest, &before).await?;
+        if self.mirror {
+            self.remove_others(&before, &names).await?;
+        }
+        moved.root = Some(manifest.hmac(&self.to.dek)?.to_string());
+        Ok(moved)
+    }
+
+    async fn before(&self, names: &BTreeSet<&str>) -> Result<Before, CliError> {
+        let there = self.to.place.list().await?;
+        let manifest = match list::read(self.to).await {
+            // Whatever it was, it does not matter: nothing of it stays.
+            Err(CliError::Format(_)) if self.mirror => {
+                let head = self.to.place.head(blob_format::manifest::PATH).await?;
+                head.map(|info| (Manifest::default(), info))
             }
-            if !kind.is_file() {
-                return Err(CliError::file(&path, "is neither a file nor a folder"));
-            }
-            let name = path
-                .strip_prefix(folder)
-                .ok()
-                .and_then(Path::to_str)
-                .ok_or_else(|| CliError::file(&path, "the name is not UTF-8"))?
-                .to_owned();
-            if name.starts_with(OWN_PREFIX) {
-                return Err(CliError::file(
-                    &path,
-                    "the folder .cleanroom belongs to the dataset itself",
+            other => other?,
+        };
+        let mut stay = Vec::new();
+        if let Some((manifest, _)) = &manifest
+            && !self.mirror
+        {
+            let listed = manifest.entries().iter();
+            stay.extend(
+                listed
+                    .filter(|entry| !names.contains(entry.path.as_str()))
+                    .cloned(),
+            );
+            if !stay.is_empty() && self.known != Some(manifest.hmac(&self.to.dek)?) {
+                return Err(self.refused(
+                    "the manifest in storage is not the one that was written from here last; vouch for it with \
+                     --manifest-hmac, or make the dataset exactly the folder with --mirror",
                 ));
             }
-            found.push((name, path));
         }
-    }
-    found.sort();
-    Ok(found)
-}
-
-async fn plain(to: &Open, name: &str, path: &Path) -> Result<u64, CliError> {
-    let mut file = Source::open(path).await?;
-    let mut blocks = Blocks::new(to, name)?;
-    while let Some(chunk) = file.chunk().await? {
-        blocks.push(chunk).await?;
-    }
-    blocks.commit().await?;
-    Ok(file.read)
-}
-
-async fn sealed(to: &Open, name: &str, path: &Path) -> Result<u64, CliError> {
-    let mut file = Source::open(path).await?;
-    let mut writer = Writer::create(&to.dek, Params::default(), Some(name))?;
-    let mut blocks = Blocks::new(to, name)?;
-    let mut offset = 0;
-    while let Some(chunk) = file.chunk().await? {
-        for part in writer.write(offset, &chunk)? {
-            blocks.push(part).await?;
+        if let Some(gone) = stay.iter().find(|entry| !there.contains_key(&entry.path)) {
+            let reason = format!(
+                "{:?} is in the manifest and not in storage; verify the dataset, or make it exactly the folder with --mirror",
+                gone.path
+            );
+            return Err(self.refused(&reason));
         }
-        offset = file.read;
-    }
-    blocks
-        .push(writer.commit(Attributes::default())?.tail)
-        .await?;
-    blocks.commit().await?;
-    Ok(file.read)
-}
-
-/// A file read in chunks.
-struct Source<'a> {
-    file: tokio::fs::File,
-    path: &'a Path,
-    read: u64,
-}
-
-impl<'a> Source<'a> {
-    async fn open(path: &'a Path) -> Result<Self, CliError> {
-        let file = tokio::fs::File::open(path)
-            .await
-            .map_err(|error| CliError::io(path.display().to_string(), error))?;
-        Ok(Self {
-            file,
-            path,
-            read: 0,
+        Ok(Before {
+            there,
+            manifest,
+            stay,
         })
     }
 
-    /// The next whole chunk, a shorter one at the end of the file, then nothing.
-    async fn chunk(&mut self) -> Result<Option<Vec<u8>>, CliError> {
-        let mut chunk = Vec::new();
-        let read = (&mut self.file).take(CHUNK).read_to_end(&mut chunk).await;
-        let read = read.map_err(|error| CliError::io(self.path.display().to_string(), error))?;
-        self.read += read as u64;
-        Ok((read > 0).then_some(chunk))
+    /// Writes the manifest, unless it says the same already.
+    async fn announce(&self, manifest: &Manifest, before: &Before) -> Result<(), CliError> {
+        match &before.manifest {
+            Some((old, _)) if old == manifest && !manifest.entries().is_empty() => Ok(()),
+            Some((_, info)) => list::write(self.to, manifest, Some(&info.etag)).await,
+            None => list::write(self.to, manifest, None).await,
+        }
+    }
+
+    async fn remove_others(&self, before: &Before, names: &BTreeSet<&str>) -> Result<(), CliError> {
+        let others = before
+            .there
+            .iter()
+            .filter(|(name, _)| !names.contains(name.as_str()));
+        for (name, info) in others {
+            self.to.place.delete(name, &info.etag).await?;
+        }
+        Ok(())
+    }
+
+    fn refused(&self, reason: &str) -> CliError {
+        CliError::Dataset {
+            dataset: self.to.name.clone(),
+            reason: reason.to_owned(),
+        }
     }
 }
 
-/// The blocks of one blob on their way.
-struct Blocks<'a> {
-    to: &'a Open,
-    name: &'a str,
-    writer: [u8; 8],
-    ids: Vec<BlockId>,
-    staging: FuturesUnordered<Outcome<'a, ()>>,
+struct Sending<'a> {
+    upload: &'a Upload<'a>,
+    tree: &'a Tree,
+    before: &'a Before,
+    key: ContentKey,
 }
 
-impl<'a> Blocks<'a> {
-    fn new(to: &'a Open, name: &'a str) -> Result<Self, CliError> {
-        Ok(Self {
+impl Sending<'_> {
+    /// One file; `true` if it was there already.
+    async fn one(&self, found: &Found) -> Result<(Entry, bool), CliError> {
+        let Upload {
             to,
-            name,
-            writer: random::bytes()?,
-            ids: Vec::new(),
-            staging: FuturesUnordered::new(),
-        })
-    }
-
-    async fn push(&mut self, block: Vec<u8>) -> Result<(), CliError> {
-        if self.staging.len() >= PARTS {
-            self.staging.next().await.transpose()?;
+            engine,
+            journal,
+            ..
+        } = self.upload;
+        let name = &found.name;
+        let file = Arc::new(self.tree.clear(name)?);
+        let there = self.before.there.get(name);
+        if let Some(done) = self.is_done(&file, there, name).await? {
+            engine.advance(file.len());
+            return Ok((done.entry(), true));
         }
-        let id = BlockId::new(self.writer, self.ids.len() as u64);
-        let staged = self.to.store.put_block(self.name, id, Bytes::from(block));
-        self.staging.push(staged);
-        self.ids.push(id);
-        Ok(())
-    }
-
-    async fn commit(mut self) -> Result<(), CliError> {
-        while self.staging.next().await.transpose()?.is_some() {}
-        self.to
-            .store
-            .put_block_list(self.name, &self.ids, &Condition::Always)
-            .await?;
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_are_found_sorted_and_what_is_no_file_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(folder.path().join("b/c")).unwrap();
-        for name in ["z", "b/c/d", "b/a"] {
-            std::fs::write(folder.path().join(name), name).unwrap();
-        }
-        let names = |folder: &Path| {
-            files(folder).map(|files| files.into_iter().map(|(name, _)| name).collect::<Vec<_>>())
+        let condition = match there {
+            Some(info) => Condition::Match(info.etag.clone()),
+            None => Condition::Absent,
         };
-        assert_eq!(names(folder.path()).unwrap(), ["b/a", "b/c/d", "z"]);
-        let link = folder.path().join("b/link");
-        std::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
-        assert!(matches!(names(folder.path()), Err(CliError::File { path, .. }) if path == link));
-        std::fs::remove_file(link).unwrap();
-        std::fs::create_dir(folder.path().join(".cleanroom")).unwrap();
-        std::fs::write(folder.path().join(".cleanroom/manifest"), "x").unwrap();
-        assert!(matches!(names(folder.path()), Err(CliError::File { .. })));
+        let writer = Writer {
+            to,
+            engine,
+            key: &self.key,
+            name,
+            condition: &condition,
+        };
+        let written = writer.write(Clear::File(file)).await?;
+        let etag = written.etag.as_str();
+        journal.note(&Done::new(&written.entry, written.content, etag))?;
+        Ok((written.entry, false))
+    }
+
+    /// What the journal says of a file, if storage holds that version and the folder that content.
+    async fn is_done(
+        &self,
+        file: &Arc<ClearFile>,
+        there: Option<&BlobInfo>,
+        name: &str,
+    ) -> Result<Option<Done>, CliError> {
+        let Some(done) = self.upload.journal.done(name) else {
+            return Ok(None);
+        };
+        let same = |info: &BlobInfo| info.etag.as_str() == done.etag;
+        if !there.is_some_and(same) || done.length != file.len() {
+            return Ok(None);
+        }
+        let mut content = self.key.content(file.len());
+        let mut at = 0;
+        while at < file.len() {
+            let bytes = PART.min(file.len() - at);
+            let part = self.upload.engine.part(bytes).await?;
+            let file = Arc::clone(file);
+            content = blocking(move || {
+                let mut clear = vec![0; usize::try_from(bytes).unwrap_or_default()];
+                file.read(at, &mut clear)?;
+                content.update(&clear);
+                drop(part);
+                Ok(content)
+            })
+            .await?;
+            at += bytes;
+        }
+        file.check_unchanged()?;
+        Ok((content.finish() == done.content).then(|| done.clone()))
     }
 }

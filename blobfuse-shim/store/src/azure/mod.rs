@@ -1,6 +1,7 @@
 //! Blob storage over HTTPS (Blob service REST, version 2021-12-02).
 
 mod address;
+mod hierarchy;
 mod operations;
 
 use std::fmt;
@@ -42,6 +43,8 @@ pub struct AzureConfig {
     pub endpoint: Url,
     /// Container.
     pub container: String,
+    /// The account's endpoint for hierarchical names, if it has them: `https://<account>.dfs.core.windows.net`.
+    pub dfs_endpoint: Option<Url>,
     /// Prefix inside the container that all names are relative to; may be empty.
     pub prefix: String,
     /// Bearer tokens.
@@ -60,6 +63,7 @@ impl AzureConfig {
         Self {
             endpoint,
             container: container.to_owned(),
+            dfs_endpoint: None,
             prefix: String::new(),
             tokens,
             key: None,
@@ -74,6 +78,7 @@ impl fmt::Debug for AzureConfig {
         f.debug_struct("AzureConfig")
             .field("endpoint", &self.endpoint.as_str())
             .field("container", &self.container)
+            .field("hierarchical", &self.dfs_endpoint.is_some())
             .field("prefix", &self.prefix)
             .field("key", &self.key)
             .finish_non_exhaustive()
@@ -253,7 +258,8 @@ fn etag_of(operation: &'static str, response: &Response) -> Result<Etag, StoreEr
 fn info_of(operation: &'static str, response: &Response) -> Result<BlobInfo, StoreError> {
     let length = response.header("content-length");
     let modified = response.header("last-modified");
-    let directory = response.header(X_MS_FOLDER.as_str());
+    let marked = response.header(X_MS_FOLDER.as_str());
+    let kind = response.header("x-ms-resource-type");
     Ok(BlobInfo {
         etag: etag_of(operation, response)?,
         length: length
@@ -265,7 +271,8 @@ fn info_of(operation: &'static str, response: &Response) -> Result<BlobInfo, Sto
         modified: modified
             .and_then(|time| httpdate::parse_http_date(time).ok())
             .unwrap_or(SystemTime::UNIX_EPOCH),
-        directory: directory.is_some_and(|value| value.eq_ignore_ascii_case("true")),
+        directory: marked.is_some_and(|value| value.eq_ignore_ascii_case("true"))
+            || kind == Some("directory"),
     })
 }
 

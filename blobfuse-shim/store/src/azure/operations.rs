@@ -3,6 +3,7 @@ use std::ops::Range;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 use http::{Method, StatusCode, header};
 use sidecar_http::Request;
 
@@ -16,11 +17,49 @@ use crate::{BlobInfo, BlobStore, BlockId, Condition, Etag, Metadata, Outcome, Pa
 
 static NONE: Metadata = Metadata::new();
 
+/// Requests at once for what a listing does not say.
+const AT_ONCE: usize = 8;
+
+impl AzureStore {
+    /// Metadata under a customer-provided key is not listed: empty blobs are asked whether they stand for directories.
+    async fn tell_directories(&self, page: &mut Page) -> Result<(), StoreError> {
+        let unknown = |(at, (name, info)): (usize, &(String, BlobInfo))| {
+            let open = info.length == 0 && !info.directory;
+            let open = open && !page.prefixes.contains(&format!("{name}/"));
+            open.then(|| self.tell(at, name.clone()))
+        };
+        let asked: Vec<_> = page.blobs.iter().enumerate().filter_map(unknown).collect();
+        let mut told = stream::iter(asked).buffer_unordered(AT_ONCE);
+        while let Some(told) = told.next().await {
+            let (at, directory) = told?;
+            if let Some((_, info)) = page.blobs.get_mut(at) {
+                info.directory = directory;
+            }
+        }
+        Ok(())
+    }
+
+    async fn tell(&self, at: usize, name: String) -> Result<(usize, bool), StoreError> {
+        match self.head(&name).await {
+            Ok(info) => Ok((at, info.directory)),
+            // Gone meanwhile, or another's: a file as far as anybody here can tell.
+            Err(StoreError::NotFound | StoreError::WrongKey) => Ok((at, false)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 impl BlobStore for AzureStore {
     fn head<'a>(&'a self, name: &'a str) -> Outcome<'a, BlobInfo> {
         Box::pin(async move {
-            let response = self.properties(name).await?;
-            info_of("Get Blob Properties", &response)
+            match self.properties(name).await {
+                // Directories are there of their own, and under no key.
+                Err(StoreError::WrongKey) if self.address.is_hierarchical() => {
+                    let info = self.unkeyed(name).await?;
+                    info.directory.then_some(info).ok_or(StoreError::WrongKey)
+                }
+                properties => info_of("Get Blob Properties", &properties?),
+            }
         })
     }
 
@@ -107,6 +146,9 @@ impl BlobStore for AzureStore {
 
     fn put_directory<'a>(&'a self, name: &'a str) -> Outcome<'a, Etag> {
         Box::pin(async move {
+            if self.address.is_hierarchical() {
+                return self.make_directory(name).await;
+            }
             let url = self.address.blob(name, &[])?;
             let request = self
                 .data(Method::PUT, url, self.config.write_budget)
@@ -187,6 +229,21 @@ impl BlobStore for AzureStore {
         })
     }
 
+    fn rename<'a>(
+        &'a self,
+        from: &'a str,
+        to: &'a str,
+        source: &'a Condition,
+        target: &'a Condition,
+    ) -> Outcome<'a, Option<Etag>> {
+        Box::pin(async move {
+            if !self.address.is_hierarchical() {
+                return Ok(None);
+            }
+            self.rename_path(from, to, source, target).await.map(Some)
+        })
+    }
+
     fn list<'a>(
         &'a self,
         prefix: &'a str,
@@ -224,6 +281,9 @@ impl BlobStore for AzureStore {
             };
             page.blobs.retain_mut(|(name, _)| relative(name));
             page.prefixes.retain_mut(relative);
+            if self.config.key.is_some() {
+                self.tell_directories(&mut page).await?;
+            }
             Ok(page)
         })
     }
@@ -231,6 +291,9 @@ impl BlobStore for AzureStore {
     fn delete<'a>(&'a self, name: &'a str, condition: &'a Condition) -> Outcome<'a, ()> {
         const OPERATION: &str = "Delete Blob";
         Box::pin(async move {
+            if self.address.is_hierarchical() {
+                return self.delete_path(name, condition).await;
+            }
             let url = self.address.blob(name, &[])?;
             let request = Request::new(HOP, Method::DELETE, url).budget(self.config.write_budget);
             let response = self.exchange(conditional(request, condition)).await?;

@@ -404,6 +404,12 @@ impl BlobStore for MemoryStore {
                 return Err(StoreError::NotFound);
             }
             check(content.blobs.get(name), condition)?;
+            let below = format!("{name}/");
+            let mut after = content.blobs.range(below.clone()..);
+            let inside = after.next().is_some_and(|(at, _)| at.starts_with(&below));
+            if self.hierarchical && inside {
+                return Err(StoreError::NotEmpty);
+            }
             content.blobs.remove(name);
             Ok(())
         })

@@ -1,0 +1,86 @@
+use std::path::PathBuf;
+
+use super::remote::of_folder;
+use super::{Limits, Pin, Which, open, warn_of_none, warn_of_pins};
+use crate::CliError;
+use crate::transfer::{Download, Engine, Upload};
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct EncryptArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Folder of the clear files.
+    #[arg(long, alias = "src")]
+    source_path: PathBuf,
+    /// Folder for the encrypted files and their manifest, under the same names.
+    #[arg(long, alias = "dst")]
+    destination_path: PathBuf,
+    #[command(flatten)]
+    limits: Limits,
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct DecryptArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Folder of the encrypted files.
+    #[arg(long, alias = "src")]
+    source_path: PathBuf,
+    /// Folder for the clear files, under the same names.
+    #[arg(long, alias = "dst")]
+    destination_path: PathBuf,
+    #[command(flatten)]
+    pin: Pin,
+    #[command(flatten)]
+    limits: Limits,
+}
+
+pub(super) async fn encrypt(args: &EncryptArgs) -> Result<(), CliError> {
+    let store = args.which.store()?;
+    let (from, to) = (&args.source_path, &args.destination_path);
+    std::fs::create_dir_all(to).map_err(|error| CliError::io(to.display().to_string(), error))?;
+    must_be_apart(from, to)?;
+    let upload = Upload {
+        to: &*open::local(&store, to)?,
+        engine: &Engine::new(&args.limits),
+        journal: &args.which.journal(&of_folder("encrypt", to)?)?,
+        known: store.manifest()?,
+        mirror: false,
+    };
+    let moved = upload.run(from).await?;
+    args.which.record(&store.name, moved.root.as_ref())?;
+    warn_of_pins(&store, &moved);
+    crate::print(&moved.to_json())
+}
+
+pub(super) async fn decrypt(args: &DecryptArgs) -> Result<(), CliError> {
+    let store = args.which.store()?;
+    let (from, to) = (&args.source_path, &args.destination_path);
+    std::fs::create_dir_all(to).map_err(|error| CliError::io(to.display().to_string(), error))?;
+    must_be_apart(from, to)?;
+    let download = Download {
+        from: &open::local(&store, from)?,
+        engine: &Engine::new(&args.limits),
+        journal: &args.which.journal(&of_folder("decrypt", to)?)?,
+        pinned: args.pin.of(&store)?,
+    };
+    let moved = download.run(to).await?;
+    warn_of_none(&store, &moved);
+    crate::print(&moved.to_json())
+}
+
+/// A folder inside the other would be read while it is written.
+fn must_be_apart(one: &std::path::Path, other: &std::path::Path) -> Result<(), CliError> {
+    let real = |path: &std::path::Path| {
+        let real = path.canonicalize();
+        real.map_err(|error| CliError::io(path.display().to_string(), error))
+    };
+    let (one, other) = (real(one)?, real(other)?);
+    if one.starts_with(&other) || other.starts_with(&one) {
+        return Err(CliError::Argument {
+            argument: "--destination-path",
+            reason: "the two folders lie in one another".to_owned(),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! `cleanroom datastore`
+
+mod add;
+mod local;
+pub(crate) mod open;
+mod remote;
+mod verify;
+
+use std::path::{Path, PathBuf};
+
+use blob_format::manifest::ManifestHmac;
+use clap::Subcommand;
+
+pub(crate) use self::add::{AddArgs, Mode, add};
+pub(crate) use self::remote::download;
+use crate::CliError;
+use crate::credential::Access;
+use crate::stores::{self, DataStore, DataStores};
+use crate::transfer::{Journal, Limits, Moved};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DataStoreCommand {
+    /// Makes a data key and a container.
+    Add(AddArgs),
+    /// Encrypts and uploads the files of a folder, and writes the manifest that lists them.
+    Upload(remote::UploadArgs),
+    /// Downloads, verifies and decrypts to `<dst>/<datastore>/<container>/`.
+    Download(remote::DownloadArgs),
+    /// Encrypts the files of a folder into another one, to be uploaded with any tool.
+    Encrypt(local::EncryptArgs),
+    /// Verifies and decrypts a folder of encrypted files into another one.
+    Decrypt(local::DecryptArgs),
+    /// Writes a datastore into another one, in that one's format and under its key.
+    Convert(remote::ConvertArgs),
+    /// Compares a datastore, or a folder of its encrypted files, with the manifest.
+    Verify(verify::VerifyArgs),
+}
+
+/// A datastore.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct Which {
+    /// Datastore.
+    #[arg(long, alias = "datastore-name")]
+    pub(crate) name: String,
+    /// File that lists the datastores.
+    #[arg(
+        long,
+        alias = "datastore-config",
+        env = "CLEANROOM_DATASTORE_CONFIG_FILE"
+    )]
+    pub(crate) config: PathBuf,
+}
+
+/// What the manifest of a datastore must be.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct Pin {
+    /// Keyed root that the manifest must have; by default the one of the manifest that was written from here last.
+    #[arg(long, value_name = "HEX")]
+    manifest_hmac: Option<ManifestHmac>,
+    /// Take the manifest that is there, also an old one.
+    #[arg(long, conflicts_with = "manifest_hmac")]
+    any_manifest: bool,
+}
+
+impl Which {
+    fn store(&self) -> Result<DataStore, CliError> {
+        let stores: DataStores = stores::read(&self.config)?;
+        stores.find(&self.name).cloned()
+    }
+
+    /// The journal of what was done with the datastore.
+    fn journal(&self, what: &str) -> Result<Journal, CliError> {
+        journal(&self.config, &self.name, what)
+    }
+
+    /// Notes which manifest was written.
+    fn record(&self, name: &str, root: Option<&String>) -> Result<(), CliError> {
+        stores::update(&self.config, |stores| {
+            stores.find_mut(name)?.manifest_hmac = root.cloned();
+            Ok(())
+        })
+    }
+}
+
+impl Pin {
+    fn of(&self, store: &DataStore) -> Result<Option<ManifestHmac>, CliError> {
+        match self {
+            Self {
+                any_manifest: true, ..
+            } => Ok(None),
+            Self {
+                manifest_hmac: Some(given),
+                ..
+            } => Ok(Some(*given)),
+            _ => Ok(store.manifest()?),
+        }
+    }
+}
+
+/// Journals lie beside the list of datastores, in `<list>.state`.
+fn journal(config: &Path, name: &str, what: &str) -> Result<Journal, CliError> {
+    let mut folder = config.as_os_str().to_owned();
+    folder.push(".state");
+    Journal::open(Path::new(&folder), &format!("{name}.{what}"))
+}
+
+pub(crate) async fn run(command: DataStoreCommand, access: &Access) -> Result<(), CliError> {
+    match command {
+        DataStoreCommand::Add(args) => add(args, &access.azure()?).await.map(|_| ()),
+        DataStoreCommand::Upload(args) => remote::upload(&args, &access.azure()?).await,
+        DataStoreCommand::Download(args) => remote::download_again(&args, &access.azure()?).await,
+        DataStoreCommand::Encrypt(args) => local::encrypt(&args).await,
+        DataStoreCommand::Decrypt(args) => local::decrypt(&args).await,
+        DataStoreCommand::Convert(args) => remote::convert(&args, &access.azure()?).await,
+        DataStoreCommand::Verify(args) => verify::run(&args, access).await,
+    }
+}
+
+/// Says what a person must know of a new manifest.
+#[expect(
+    clippy::print_stderr,
+    reason = "a warning to the person at the terminal"
+)]
+fn warn_of_pins(store: &DataStore, moved: &Moved) {
+    if let Some(before) = &store.manifest_hmac
+        && moved.root.as_ref() != Some(before)
+    {
+        eprintln!(
+            "{}: the dataset changed. A contract that pins the manifest {before} no longer matches it: rooms under that \
+             contract refuse the files until `config add-datasource` is run again and the contract is accepted anew",
+            store.name
+        );
+    }
+}
+
+/// Says that nothing can be noticed without a manifest.
+#[expect(
+    clippy::print_stderr,
+    reason = "a warning to the person at the terminal"
+)]
+fn warn_of_none(store: &DataStore, moved: &Moved) {
+    if moved.root.is_none() {
+        eprintln!(
+            "{}: there is no manifest, so a missing or older file cannot be noticed",
+            store.name
+        );
+    }
+}

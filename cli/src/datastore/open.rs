@@ -1,0 +1,66 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use blob_store::{AzureConfig, AzureStore, CustomerKey};
+use cleanroom_crypto::Dek;
+use cleanroom_spec::EncryptionMode;
+use url::Url;
+
+use crate::credential::Azure;
+use crate::stores::DataStore;
+use crate::transfer::{Dataset, Folder, Layout, Place};
+use crate::{CliError, deks};
+
+/// A datastore in its container.
+pub(crate) fn remote(store: &DataStore, azure: &Azure) -> Result<Arc<Dataset>, CliError> {
+    let dek = Arc::new(deks::load(store)?);
+    let key = match store.encryption_mode {
+        EncryptionMode::Cpk => Some(CustomerKey::new(&dek)),
+        EncryptionMode::Cse | EncryptionMode::Sse => None,
+    };
+    let place = Place::Container(Arc::new(container(store, azure, key)?));
+    dataset(store, dek, place)
+}
+
+/// The encrypted files of a datastore in a folder.
+pub(crate) fn local(store: &DataStore, folder: &Path) -> Result<Arc<Dataset>, CliError> {
+    if store.encryption_mode != EncryptionMode::Cse {
+        return Err(CliError::Argument {
+            argument: "--name",
+            reason: format!(
+                "files of {:?} are encrypted by the storage service, not in folders",
+                store.name
+            ),
+        });
+    }
+    let dek = Arc::new(deks::load(store)?);
+    dataset(store, dek, Place::Folder(Folder(folder.to_owned())))
+}
+
+fn dataset(store: &DataStore, dek: Arc<Dek>, place: Place) -> Result<Arc<Dataset>, CliError> {
+    let layout = match store.encryption_mode {
+        EncryptionMode::Cse => Layout::sealed(store.format.unwrap_or_default().format()?, &dek)?,
+        EncryptionMode::Cpk | EncryptionMode::Sse => Layout::Plain,
+    };
+    Ok(Arc::new(Dataset {
+        name: store.name.clone(),
+        layout,
+        dek,
+        place,
+    }))
+}
+
+/// The container of a datastore.
+pub(crate) fn container(
+    store: &DataStore,
+    azure: &Azure,
+    key: Option<CustomerKey>,
+) -> Result<AzureStore, CliError> {
+    let endpoint = Url::parse(&store.store_provider_url).map_err(|error| CliError::Argument {
+        argument: "storeProviderUrl",
+        reason: error.to_string(),
+    })?;
+    let mut config = AzureConfig::new(endpoint, &store.store_name, azure.storage_tokens());
+    config.key = key.map(Arc::new);
+    Ok(AzureStore::new(config, azure.client())?)
+}
