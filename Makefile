@@ -9,7 +9,7 @@
 #                    materials and provenance (docs/images.md)
 # make bench-skr     what a key release costs beyond MAA and the vault, and an idle skr-agent; last line one JSON object
 # make bench-policy  root hashes against the physical floor, and a room's from a warm cache; last line one JSON object
-# make bench-mount   the mount beside its ceiling, its own modes and gocryptfs; PART=memory, emulator or rss for one part
+# make bench-mount   the mount beside its ceiling, its own modes and gocryptfs; PART=memory, storage or rss for one part
 #                    of it; last line one JSON object (docs/benchmarks.md)
 # make bench-compose image sizes, memory and start of the room as containers, with published binaries
 SHELL := /bin/bash

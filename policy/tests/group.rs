@@ -613,7 +613,7 @@ fn a_dataset_without_a_key_has_one_nowhere_in_the_group() {
         }
     }
     // Nothing may be released, and nobody is granted anything: `[]` in base64.
-    assert_eq!(command("skr-agent"), ["/skr-agent", "--allow-none"]);
+    assert_eq!(command("skr-agent"), ["/skr-agent"]);
     let secrets = command("secrets");
     let grants = secrets.iter().position(|arg| arg == "--grants").unwrap();
     assert_eq!(secrets[grants + 1], "W10=");

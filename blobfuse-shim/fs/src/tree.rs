@@ -286,15 +286,15 @@ impl Inner {
     async fn delete_newest(&self, path: &str) -> Result<(), FsError> {
         let info = self.bounded(self.store.head(path)).await?;
         let condition = Condition::Match(info.etag);
-        match self.bounded(self.store.delete(path, &condition)).await {
-            // It was there a moment ago: the answer to a first request got lost.
+        let gone = match self.bounded(self.store.delete(path, &condition)).await {
+            // It was there a moment ago: an answer was lost, or somebody else was faster.
             Err(FsError::NotFound) => Ok(()),
-            Err(error) => {
-                self.directories.changed(path);
-                Err(error)
-            }
-            Ok(()) => Ok(()),
+            gone => gone,
+        };
+        if gone.is_err() {
+            self.directories.changed(path);
         }
+        gone
     }
 
     /// Deletes the blobs of unlinked files at a path and below it; handles that are still open lose them.

@@ -37,7 +37,7 @@ const V1: &str = "v1";
 const GOCRYPTFS: &str = "gocryptfs";
 const BARE: &str = "bare";
 
-/// Runs all rows, or one part of them: `memory`, `emulator` or `rss`.
+/// Runs all rows, or one part of them: `memory`, `storage` or `rss`.
 pub(crate) fn run(part: Option<&str>) -> anyhow::Result<Value> {
     let room = private_room()?;
     let mut report = Report::default();
@@ -47,7 +47,7 @@ pub(crate) fn run(part: Option<&str>) -> anyhow::Result<Value> {
         in_memory(&room, &mut report)?;
         merge(&mut ratios, in_memory_ratios(&report)?);
     }
-    if is_wanted("emulator") {
+    if is_wanted("storage") {
         over_emulator(&room, &mut report)?;
         let rows = ["read tls 15 ms", "read http 15 ms"];
         let ratio = report.ratio(&rows, V2, BARE)?;
