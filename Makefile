@@ -7,6 +7,8 @@
 # make fuzz          searches on with the fuzz targets: TARGET=name for one, SECONDS=n for each (docs/fuzzing.md)
 # make images        the images of the room, from published binaries, in .work/images
 # make bench-skr     what a key release costs beyond MAA and the vault, and an idle skr-agent; last line one JSON object
+# make bench-mount   the mount beside its ceiling, its own modes and gocryptfs; PART=memory, emulator or rss for one part
+#                    of it; last line one JSON object (docs/benchmarks.md)
 # make bench-compose image sizes, memory and start of the room as containers, with published binaries
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -15,7 +17,7 @@ export CARGO_TERM_COLOR ?= never
 # Where cargo leaves the binaries; the target is named in .cargo/config.toml.
 BIN = $(or $(CARGO_TARGET_DIR),target)/x86_64-unknown-linux-gnu/debug
 
-.PHONY: demo test setup build lint unit fuzz-smoke fuzz cvm images image-cvm bench-skr bench-compose
+.PHONY: demo test setup build lint unit fuzz-smoke fuzz cvm images image-cvm bench-skr bench-mount bench-compose
 demo: build
 	@$(if $(COMPOSE),COMPOSE=1 tests/with-docker) tests/demo/run $(BIN) $(if $(JSON),--json)
 
@@ -71,6 +73,11 @@ RELEASE = $(or $(CARGO_TARGET_DIR),target)/x86_64-unknown-linux-gnu/release
 bench-skr: setup
 	@cargo build --locked --quiet --release -p bench-skr -p virtual-attester --bins
 	@$(RELEASE)/bench-skr $(RELEASE)
+
+# The mount is statically linked as it ships; the measured processes end with this one.
+bench-mount: setup
+	@cargo build --locked --quiet --release -p bench-mount
+	@$(RELEASE)/bench-mount $(PART)
 
 bench-compose: images
 	tests/with-docker tests/bench/compose $(DIST) .work/images

@@ -76,7 +76,7 @@ pub struct Args {
     /// Its tenant.
     #[arg(long, env = "TENANT_ID")]
     pub tenant_id: String,
-    /// Memory for file content in MiB: cache, read-ahead and what is written together.
+    /// Memory in MiB for the process: file content in cache, read-ahead and what is written, and 24 MiB for the rest.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(64..=65_536))]
     pub memory_limit_mb: u32,
     /// Where marker files for people and upstream's launcher go.
@@ -152,7 +152,7 @@ impl Args {
         self.encryption_mode != EncryptionMode::Sse
     }
 
-    /// Memory for file content in bytes.
+    /// The memory limit in bytes.
     pub(crate) fn memory(&self) -> u64 {
         u64::from(self.memory_limit_mb) << 20
     }

@@ -4,16 +4,20 @@
 //! then asks `secrets` for the one key that is granted to that user. The code launcher proves with a nonce that a mount is
 //! served by this process, and seals a sink when the application has ended.
 
+mod allocator;
 mod args;
 mod error;
 pub mod fuse;
 mod key;
 mod marker;
 pub mod mount;
+mod read_ahead;
 mod routes;
 mod run;
 mod tokens;
 
+pub use allocator::{content_memory, tune_allocator};
 pub use args::{Args, EncryptionMode, KeyArgs};
 pub use error::ShimError;
+pub use read_ahead::ReadAhead;
 pub use run::start;

@@ -14,13 +14,15 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Gid, Pid, Uid};
 use sidecar_kit::{Privileges, harden};
 
-use crate::ShimError;
+use crate::{ReadAhead, ShimError};
 
 /// A mount whose requests arrive on a descriptor, and the helper that ends it.
 #[derive(Debug)]
 pub struct Mounted {
     /// `/dev/fuse`, connected to the mount.
     pub device: OwnedFd,
+    /// The kernel's read-ahead, where it can be set.
+    pub read_ahead: Option<ReadAhead>,
     /// What ends the mount.
     pub guard: Guard,
 }
@@ -60,7 +62,11 @@ impl Guard {
 pub fn mount(path: &Path, owner: u32, read_only: bool) -> Result<Mounted, ShimError> {
     let device = attach(path, owner, read_only)?;
     match leave_helper(path) {
-        Ok(guard) => Ok(Mounted { device, guard }),
+        Ok(guard) => Ok(Mounted {
+            device,
+            read_ahead: ReadAhead::of(path).ok(),
+            guard,
+        }),
         Err(error) => {
             // Closing the device ends the connection; the mount point must not stay behind dead.
             drop(device);

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::mount::{Guard, Mounted, become_user, mount};
 use crate::routes::{Ready, routes};
-use crate::{Args, ShimError, fuse, marker};
+use crate::{Args, ReadAhead, ShimError, content_memory, fuse, marker, tune_allocator};
 
 /// How long the sidecars that a mount needs may take to come up.
 const PEERS: Duration = Duration::from_secs(300);
@@ -27,7 +27,7 @@ const FINISH: Duration = Duration::from_secs(15);
 /// Runs a shim: mounts as root, becomes its own user, then runs as every other sidecar. Must be called before any thread
 /// is started.
 pub fn start(args: Args, common: CommonArgs) -> ExitCode {
-    give_memory_back();
+    tune_allocator();
     let service = services::shim(&args.access_name, args.uid);
     let prepared = args.check().and_then(|()| {
         // A probe runs beside the process that holds the mount.
@@ -57,25 +57,18 @@ pub fn start(args: Args, common: CommonArgs) -> ExitCode {
     })
 }
 
-/// Buffers of file content are large and short-lived: each is a mapping of its own, so that the budget is what stays
-/// resident. By default the C library keeps them in one heap per thread.
-#[allow(unsafe_code)]
-fn give_memory_back() {
-    // SAFETY: sets two numbers, before any thread is started.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
-        libc::mallopt(libc::M_ARENA_MAX, 2);
-    }
-}
-
 async fn run(args: Args, mounted: Mounted, process: Process) -> anyhow::Result<ExitCode> {
-    let Mounted { device, guard } = mounted;
+    let Mounted {
+        device,
+        read_ahead,
+        guard,
+    } = mounted;
     let latch = process.latch("mount");
     let ready = Ready::default();
     let (ended, mut end) = oneshot::channel();
     let stopping = process.stopping();
     let served = routes(&ready, &stopping);
-    let boot = boot(&args, &process, device, ended, &ready);
+    let boot = boot(&args, &process, (device, read_ahead), ended, &ready);
     let serving = process.serve(served);
     tokio::pin!(serving);
     let outcome = tokio::select! {
@@ -116,7 +109,7 @@ async fn run(args: Args, mounted: Mounted, process: Process) -> anyhow::Result<E
 async fn boot(
     args: &Args,
     process: &Process,
-    device: OwnedFd,
+    (device, read_ahead): (OwnedFd, Option<ReadAhead>),
     ended: oneshot::Sender<()>,
     ready: &OnceLock<FileSystem>,
 ) -> anyhow::Result<()> {
@@ -132,7 +125,7 @@ async fn boot(
     let options = Options {
         read_only: args.is_read_only(),
         ttl: Duration::from_secs(if args.is_read_only() { 60 } else { 5 }),
-        memory: args.memory(),
+        memory: content_memory(args.memory()),
         key_id: args.key.wrapped_dek_secret.clone().unwrap_or_default(),
         ..Options::default()
     };
@@ -147,6 +140,11 @@ async fn boot(
         }
     };
     fuse::serve(fs.clone(), device, ended).await?;
+    // Without it, reading front to back is slower.
+    match read_ahead.map(ReadAhead::raise) {
+        Some(Ok(())) => {}
+        outcome => tracing::info!(?outcome, "the kernel's read-ahead stays as it is"),
+    }
     tracing::info!(
         mode = ?args.mode(),
         read_only = args.is_read_only(),

@@ -9,7 +9,7 @@ use crate::read::clear_range;
 use crate::version::Version;
 
 /// Requests of one reader arrive a little out of order; within this distance they count as sequential.
-const SLACK: u64 = 2 << 20;
+const SLACK: u64 = 4 << 20;
 const SMALLEST: u64 = 512 << 10;
 /// Largest part that is fetched by one request, in bytes.
 const PART: u64 = 2 << 20;
@@ -37,13 +37,19 @@ impl Cursor {
             return 0..0;
         }
         self.next = self.next.max(end);
-        if self.ahead.saturating_sub(self.next) > self.window / 2 {
+        // A part at a time, so that the window is always full.
+        let step = PART.min(self.window / 2);
+        if self.ahead.saturating_sub(self.next) > self.window - step {
             return 0..0;
         }
         self.window = (self.window * 2).clamp(SMALLEST.min(largest), largest);
         // One request brings the bytes of this read along with those expected next.
         let start = self.ahead.max(offset);
-        self.ahead = len.min(self.next + self.window).max(start);
+        let mut stop = self.next + self.window;
+        if self.window >= 2 * PART {
+            stop -= stop % PART;
+        }
+        self.ahead = len.min(stop).max(start);
         start..self.ahead
     }
 }
@@ -65,7 +71,9 @@ impl Inner {
         while at < wanted.end && !self.budget.is_short() {
             let index = at / extent;
             let start = at - index * extent;
-            let stop = (start + part).min(extent).min(wanted.end - index * extent);
+            // Cut at the same places whoever reads, so that buffers fit and reads lie in one of them.
+            let cut = (start / part + 1) * part;
+            let stop = cut.min(extent).min(wanted.end - index * extent);
             let units = start / unit..stop.div_ceil(unit);
             at = index * extent + units.end * unit;
             self.fetch_ahead(handle, version, index, units);
@@ -103,12 +111,12 @@ impl Inner {
             let Ok(bytes) = inner.open(&file, &version, index, clear).await else {
                 return;
             };
-            memory.shrink(bytes.len() as u64);
+            memory.shrink(bytes.as_ref().len() as u64);
             let unit = usize::try_from(version.frame.unit()).unwrap_or(usize::MAX);
             let content = version.contents.of(index);
             inner
                 .cache
-                .keep(content, pending.units.start, unit, &bytes, memory);
+                .keep(content, pending.units.start, unit, bytes, memory);
             drop(pending);
             inner.give_way();
         });
@@ -138,7 +146,7 @@ mod tests {
             at += 128 << 10;
         }
         assert_eq!(cursor.window, largest);
-        assert!(cursor.ahead - at >= largest / 2 - (128 << 10));
+        assert!(cursor.ahead - at >= largest - 2 * PART);
         assert!(step(&mut cursor, 500 << 20).is_empty());
         assert_eq!(cursor.window, 0);
     }

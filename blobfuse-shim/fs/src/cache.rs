@@ -28,11 +28,25 @@ pub(crate) struct Key {
     pub(crate) unit: u64,
 }
 
-/// Clear bytes, with the memory that they and their neighbours were allocated in.
+/// Clear bytes of a unit. They and their neighbours lie in one buffer, whose memory is the budget's until nobody refers
+/// to any part of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Chunk {
     pub(crate) bytes: Bytes,
-    _memory: Arc<Memory>,
+    /// The unit, and all behind it in the same buffer.
+    pub(crate) rest: Bytes,
+}
+
+/// A buffer, with the memory that it was allocated in; it is dropped first.
+struct Held<T>(
+    T,
+    #[expect(dead_code, reason = "given back on drop")] Memory,
+);
+
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Held<T> {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_ref()
+    }
 }
 
 #[derive(Debug)]
@@ -140,10 +154,10 @@ impl Cache {
         content: ContentId,
         first: u64,
         unit: usize,
-        bytes: &Bytes,
+        bytes: impl AsRef<[u8]> + Send + 'static,
         memory: Memory,
     ) -> Vec<Chunk> {
-        let memory = Arc::new(memory);
+        let bytes = Bytes::from_owner(Held(bytes, memory));
         let mut guard = lock(&self.slots);
         let slots = &mut *guard;
         let mut chunks = Vec::new();
@@ -152,7 +166,7 @@ impl Cache {
             let end = bytes.len().min(at + unit);
             let chunk = Chunk {
                 bytes: bytes.slice(at..end),
-                _memory: Arc::clone(&memory),
+                rest: bytes.slice(at..),
             };
             slots.clock += 1;
             let used = slots.clock;
@@ -234,7 +248,7 @@ mod tests {
         let cache = Arc::new(Cache::new());
         let keep = |content| {
             let memory = budget.try_take(2 << 12).unwrap();
-            cache.keep(content, 0, 1 << 12, &Bytes::from(vec![1; 2 << 12]), memory)
+            cache.keep(content, 0, 1 << 12, vec![1; 2 << 12], memory)
         };
         let first = cache.contents(4);
         for index in 0..4 {

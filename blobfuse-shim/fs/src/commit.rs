@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use blob_format::manifest::Entry;
 use blob_store::{BlobInfo, BlockId, Condition, Etag, StoreError};
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::FsError;
 use crate::cache::ContentId;
@@ -188,7 +189,7 @@ impl Inner {
         let etag = self.at_commit(put).await?;
         if let Some((bytes, memory)) = kept {
             let unit = usize::try_from(draft.codec.unit()).unwrap_or(usize::MAX);
-            self.cache.keep(content, 0, unit, &bytes, memory);
+            self.cache.keep(content, 0, unit, bytes, memory);
         }
         let entry = committed.entry.or_else(|| plain_entry(path, draft));
         let made = Made {
@@ -222,31 +223,39 @@ impl Inner {
         draft: &mut Draft,
         index: u64,
     ) -> Result<(), FsError> {
+        if let Some(Extent::Zero | Extent::Dirty(_)) = draft.extents.get(&index) {
+            let slot = self.slot(draft.codec.extent()).await?;
+            self.send(file, draft, index, slot);
+        }
+        Ok(())
+    }
+
+    /// As [`Inner::stage`], of an extent that is not staged, with a slot.
+    pub(crate) fn send(
+        self: &Arc<Self>,
+        file: &File,
+        draft: &mut Draft,
+        index: u64,
+        slot: OwnedSemaphorePermit,
+    ) {
         let len = draft.extent_len(index);
-        let buffer = match draft.extents.get(&index) {
-            None | Some(Extent::Staged { .. }) => return Ok(()),
-            Some(Extent::Zero | Extent::Dirty(_)) => {
-                let slot = self.slot(draft.codec.extent()).await?;
-                (slot, draft.extents.remove(&index))
-            }
-        };
+        let extent = draft.extents.remove(&index);
         let content = self.cache.contents(1);
         let is_whole = len == draft.codec.extent();
-        let (slot, extent) = buffer;
-        let (bytes, memory) = match extent {
+        let clear = match extent {
             Some(Extent::Dirty(buffer)) => {
                 if let Some(digest) = &mut draft.digest {
                     digest.staged(index, &buffer.bytes, is_whole);
                 }
-                let bytes = Bytes::from(buffer.bytes);
+                let bytes = self.buffers.wrap(buffer.bytes);
                 let unit = usize::try_from(draft.codec.unit()).unwrap_or(usize::MAX);
-                let chunks = self.cache.keep(content, 0, unit, &bytes, buffer.memory);
-                (Some(bytes), chunks.into_iter().next())
+                let chunks = self.cache.keep(content, 0, unit, bytes, buffer.memory);
+                chunks.into_iter().next()
             }
             _ => {
                 // Zeros lie in the slot's memory and are not worth keeping.
                 draft.digest = None;
-                (None, None)
+                None
             }
         };
         let block = draft.staging.block();
@@ -260,15 +269,25 @@ impl Inner {
         );
         let (inner, path, codec) = (Arc::clone(self), file.path(), Arc::clone(&draft.codec));
         draft.staging.uploads.spawn(async move {
-            let sealed = blocking(move || match bytes {
-                Some(bytes) => codec.seal(index, &bytes),
-                None => codec.seal_zeros(index, len),
+            let buffers = Arc::clone(&inner.buffers);
+            let sealed = blocking(move || match clear {
+                Some(clear) => {
+                    let mut out = buffers.wrap(Vec::new());
+                    let spare = |length: usize| buffers.room(length);
+                    let mark = codec.seal_into(index, &clear.rest, &mut out.bytes, &spare)?;
+                    Ok((out, mark))
+                }
+                None => {
+                    let (sealed, mark) = codec.seal_zeros(index, len)?;
+                    Ok((buffers.wrap(sealed), mark))
+                }
             });
             let (sealed, mark) = sealed.await?;
-            drop(memory);
             inner.give_way();
-            let len = sealed.len() as u64;
-            let put = inner.store.put_block(&path, block, sealed.into());
+            let len = sealed.bytes.len() as u64;
+            let put = inner
+                .store
+                .put_block(&path, block, Bytes::from_owner(sealed));
             inner.bounded(put).await?;
             drop(slot);
             Ok(Uploaded {
@@ -278,7 +297,6 @@ impl Inner {
                 len,
             })
         });
-        Ok(())
     }
 
     /// Takes note of uploads that have ended.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, OwnedSemaphorePermit, RwLock, RwLockReadGuard, Semaphore};
 
 use crate::budget::{Budget, Memory};
+use crate::buffers::Buffers;
 use crate::cache::Cache;
 use crate::codec::Layout;
 use crate::directory::Directories;
@@ -51,6 +52,7 @@ pub(crate) struct Inner {
     released: Notify,
     pub(crate) budget: Budget,
     pub(crate) cache: Arc<Cache>,
+    pub(crate) buffers: Arc<Buffers>,
     /// Uploads under way; each has memory of its own for one sealed extent of a file that this mount makes.
     pub(crate) slots: Arc<Semaphore>,
     most_slots: u64,
@@ -97,13 +99,14 @@ impl Inner {
         let slots = (options.memory / 4 / slot).clamp(1, most);
         let pool = options
             .memory
-            .saturating_sub(options.answers() + slots * slot);
+            .saturating_sub(options.answers() + options.spare() + slots * slot);
         let answers = usize::try_from(options.answers() / 4096).unwrap_or(1);
         let layout = Layout::new(mode, &dek, &options.key_id);
         let extent = layout.create().map_or(slot / 2, |codec| codec.extent());
         Self {
             budget: Budget::new(pool),
             cache: Arc::new(Cache::new()),
+            buffers: Arc::new(Buffers::new(options.spare())),
             slots: Arc::new(Semaphore::new(usize::try_from(slots).unwrap_or(1))),
             answers: Semaphore::new(answers),
             most_slots: slots,
@@ -202,6 +205,12 @@ impl Inner {
         let count = u32::try_from(self.slots_for(extent)).unwrap_or(u32::MAX);
         let slot = Arc::clone(&self.slots).acquire_many_owned(count).await;
         slot.map_err(|_| FsError::Handle)
+    }
+
+    /// As [`Inner::slot`], if it is there now.
+    pub(crate) fn slot_now(&self, extent: u64) -> Option<OwnedSemaphorePermit> {
+        let count = u32::try_from(self.slots_for(extent)).unwrap_or(u32::MAX);
+        Arc::clone(&self.slots).try_acquire_many_owned(count).ok()
     }
 
     fn slots_for(&self, extent: u64) -> u64 {

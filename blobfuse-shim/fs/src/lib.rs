@@ -10,6 +10,7 @@
 
 mod ahead;
 mod budget;
+mod buffers;
 mod cache;
 mod codec;
 mod commit;
@@ -112,6 +113,11 @@ impl Options {
     /// The part of the memory that answers to reads under way may have.
     pub(crate) fn answers(&self) -> u64 {
         (self.memory / 16).clamp(64 << 10, 16 << 20)
+    }
+
+    /// The part of the memory that unused buffers may have.
+    pub(crate) fn spare(&self) -> u64 {
+        (self.memory / 16).min(8 << 20)
     }
 }
 

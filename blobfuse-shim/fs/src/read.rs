@@ -4,8 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::MutexGuard;
 
 use crate::FsError;
+use crate::buffers::Buffer;
 use crate::cache::{Chunk, ContentId, Found, Key};
 use crate::draft::Extent;
 use crate::file::{File, Handle, State};
@@ -50,7 +52,13 @@ impl Inner {
         handle: &Handle,
         offset: u64,
         size: u64,
-    ) -> Result<Vec<u8>, FsError> {
+    ) -> Result<Bytes, FsError> {
+        match self.share(handle, offset, size).await {
+            Ok(Some(bytes)) => return Ok(bytes),
+            // What is not in one place is put together, and a version that was replaced is looked for again.
+            Ok(None) | Err(FsError::Stale) => {}
+            Err(error) => return Err(error),
+        }
         // A longer request than the kernel ever makes is answered as far as the share for answers goes.
         let size = size.min(self.options.answers());
         let pages = u32::try_from(size.div_ceil(4096)).unwrap_or(u32::MAX);
@@ -70,7 +78,7 @@ impl Inner {
                 }
             }
             match outcome {
-                Ok(Filled::Yes) => return Ok(view.out),
+                Ok(Filled::Yes) => return Ok(view.out.into()),
                 Ok(Filled::NeedsCommit) => {
                     let mut state = file.state.lock().await;
                     self.spill(file, &mut state).await?;
@@ -83,6 +91,51 @@ impl Inner {
             }
         }
         Err(FsError::Stale)
+    }
+
+    /// Reads without a copy, if one buffer of the cache holds all of it or one request can bring it.
+    async fn share(
+        self: &Arc<Self>,
+        handle: &Handle,
+        offset: u64,
+        size: u64,
+    ) -> Result<Option<Bytes>, FsError> {
+        let gap = {
+            let state = self.readable(handle).await?;
+            let Some((gap, version)) = state.single(offset, size) else {
+                return Ok(None);
+            };
+            drop(state);
+            if let Some(version) = version {
+                let end = offset + (gap.clear.end - gap.clear.start);
+                self.look_ahead(handle, &version, offset, end);
+            }
+            gap
+        };
+        let unit = gap.unit;
+        let (first, end) = (gap.clear.start / unit, gap.clear.end.div_ceil(unit));
+        let key = Key {
+            content: gap.content,
+            unit: first,
+        };
+        let chunk = loop {
+            match self.cache.find(key) {
+                Found::Ready(chunk) => break chunk,
+                Found::Pending(mut done) => drop(done.changed().await),
+                Found::Missing => {
+                    let Some(source) = &gap.source else {
+                        return Ok(None);
+                    };
+                    let fetched = self.fetch(&handle.file, source, gap.index, first..end);
+                    if let Some(chunk) = fetched.await?.into_iter().next() {
+                        break chunk;
+                    }
+                }
+            }
+        };
+        let within = |at: u64| usize::try_from(at - first * unit).unwrap_or(usize::MAX);
+        let range = within(gap.clear.start)..within(gap.clear.end);
+        Ok((range.end <= chunk.rest.len()).then(|| chunk.rest.slice(range)))
     }
 
     /// After a failed fetch: fine if a commit of ours replaced what was asked for, else the file is stale.
@@ -112,12 +165,20 @@ impl Inner {
         offset: u64,
         size: u64,
     ) -> Result<View, FsError> {
+        Ok(self.readable(handle).await?.view(offset, size))
+    }
+
+    /// The state of a file that a handle can read.
+    async fn readable<'a>(
+        self: &Arc<Self>,
+        handle: &'a Handle,
+    ) -> Result<MutexGuard<'a, State>, FsError> {
         let mut state = handle.file.state.lock().await;
         state.check(Some(handle.epoch))?;
         if state.draft.is_none() && state.stored.is_none() {
             state.stored = Some(Arc::new(self.load(&handle.file.path(), None).await?));
         }
-        Ok(state.view(offset, size))
+        Ok(state)
     }
 
     async fn fill(
@@ -171,12 +232,12 @@ impl Inner {
         let need = version.frame.room(index, clear.clone());
         let mut memory = self.room(need).await?;
         let bytes = self.open(file, version, index, clear).await?;
-        memory.shrink(bytes.len() as u64);
+        memory.shrink(bytes.as_ref().len() as u64);
         let unit = usize::try_from(version.frame.unit()).unwrap_or(usize::MAX);
         let content = version.contents.of(index);
         let chunks = self
             .cache
-            .keep(content, pending.units.start, unit, &bytes, memory);
+            .keep(content, pending.units.start, unit, bytes, memory);
         self.give_way();
         Ok(chunks)
     }
@@ -188,7 +249,7 @@ impl Inner {
         version: &Arc<Version>,
         index: u64,
         clear: Range<u64>,
-    ) -> Result<Bytes, FsError> {
+    ) -> Result<Buffer, FsError> {
         let stored = version.frame.stored(index, clear.clone());
         let sealed = self.get(&file.path(), stored, &version.info.etag).await;
         let sealed = match sealed {
@@ -198,18 +259,19 @@ impl Inner {
         };
         let version = Arc::clone(version);
         let size = clear.end - clear.start;
-        let work = move || version.frame.open(index, clear, &sealed);
+        let mut out = self
+            .buffers
+            .take(usize::try_from(size).map_err(|_| FsError::TooLarge)?);
+        let work = move || {
+            version.frame.fill(index, clear, &sealed, &mut out.bytes)?;
+            Ok(out)
+        };
         let opened = if size <= INLINE {
             work()
         } else {
             blocking(work).await
         };
-        let opened =
-            opened.inspect_err(|error| self.findings.report(&self.dek, &file.path(), error))?;
-        if opened.len() as u64 != size {
-            return Err(FsError::Stale);
-        }
-        Ok(opened.into())
+        opened.inspect_err(|error| self.findings.report(&self.dek, &file.path(), error))
     }
 }
 
@@ -236,8 +298,9 @@ fn copy(unit: &[u8], start: u64, clear: &Range<u64>, out: &mut [u8]) {
     let length = usize::try_from(clear.end - clear.start).unwrap_or(usize::MAX);
     let target = out.get_mut(..length).unwrap_or_default();
     let target = target.get_mut(to..).unwrap_or_default();
-    for (to, from) in target.iter_mut().zip(source) {
-        *to = *from;
+    let length = target.len().min(source.len());
+    if let (Some(target), Some(source)) = (target.get_mut(..length), source.get(..length)) {
+        target.copy_from_slice(source);
     }
 }
 
@@ -253,11 +316,55 @@ impl State {
         Ok(())
     }
 
+    /// Length of the file, and its sizes of extents and units.
+    fn sizes(&self) -> Option<(u64, u64, u64)> {
+        match (&self.draft, &self.stored) {
+            (Some(draft), _) => Some((draft.len, draft.codec.extent(), draft.codec.unit())),
+            (None, Some(stored)) => {
+                let frame = &stored.frame;
+                Some((stored.len, frame.extent(), frame.unit()))
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// The version, if nothing was written since.
+    fn unwritten(&self) -> Option<Arc<Version>> {
+        match &self.draft {
+            Some(draft) if draft.dirty => None,
+            Some(draft) => draft.base.clone(),
+            None => self.stored.clone(),
+        }
+    }
+
+    /// What a read needs, if that is a part of one extent that was not written since; with the version as
+    /// [`State::unwritten`].
+    fn single(&self, offset: u64, size: u64) -> Option<(Gap, Option<Arc<Version>>)> {
+        let (len, extent, unit) = self.sizes()?;
+        let end = offset.saturating_add(size).min(len);
+        let index = offset / extent;
+        let start = index * extent;
+        if offset >= end || end > start + extent {
+            return None;
+        }
+        let source = match &self.draft {
+            Some(draft) => draft.clean(index)?,
+            None => self.stored.as_ref()?,
+        };
+        let gap = Gap {
+            at: 0,
+            index,
+            unit,
+            clear: offset - start..end - start,
+            content: source.contents.of(index),
+            source: Some(Arc::clone(source)),
+        };
+        Some((gap, self.unwritten()))
+    }
+
     fn view(&self, offset: u64, size: u64) -> View {
-        let (len, extent, unit) = match (&self.draft, &self.stored) {
-            (Some(draft), _) => (draft.len, draft.codec.extent(), draft.codec.unit()),
-            (None, Some(stored)) => (stored.len, stored.frame.extent(), stored.frame.unit()),
-            (None, None) => return View::empty(),
+        let Some((len, extent, unit)) = self.sizes() else {
+            return View::empty();
         };
         let end = offset.saturating_add(size).min(len);
         if offset >= end {
@@ -266,11 +373,7 @@ impl State {
         let mut view = View {
             out: vec![0; usize::try_from(end - offset).unwrap_or(0)],
             gaps: Vec::new(),
-            version: match &self.draft {
-                Some(draft) if draft.dirty => None,
-                Some(draft) => draft.base.clone(),
-                None => self.stored.clone(),
-            },
+            version: self.unwritten(),
         };
         let mut position = offset;
         while position < end {

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use blob_store::{BlobStore, Condition};
+use bytes::Bytes;
 use cleanroom_crypto::Dek;
 use sidecar_http::Coded;
 
@@ -111,7 +112,7 @@ impl FileSystem {
     ///
     /// # Errors
     /// [`FsError::Format`], [`FsError::Store`], [`FsError::Stale`]; no unauthenticated byte is ever returned.
-    pub async fn read(&self, handle: u64, offset: u64, size: u64) -> Result<Vec<u8>, FsError> {
+    pub async fn read(&self, handle: u64, offset: u64, size: u64) -> Result<Bytes, FsError> {
         let inner = &self.0;
         match inner.handle(handle)? {
             Open::File(handle) => inner.read_at(&handle, offset, size).await,
@@ -119,10 +120,8 @@ impl FileSystem {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX);
                 let rest = nonce.as_bytes().get(start..).unwrap_or_default();
                 let size = usize::try_from(size).unwrap_or(usize::MAX);
-                Ok(rest
-                    .get(..rest.len().min(size))
-                    .unwrap_or_default()
-                    .to_vec())
+                let part = rest.get(..rest.len().min(size)).unwrap_or_default();
+                Ok(Bytes::copy_from_slice(part))
             }
             Open::Directory(_) => Err(FsError::IsDirectory),
         }
@@ -147,6 +146,22 @@ impl FileSystem {
             // Also what came before the error: nobody else looks after it.
             let _ = inner.yield_memory(file, &mut state).await;
         }
+        file.show(&state);
+        outcome
+    }
+
+    /// As [`FileSystem::write`] if there is nothing to wait for; `None` if nothing was done. Must be called on the runtime.
+    pub fn write_now(&self, handle: u64, offset: u64, data: &[u8]) -> Option<Result<(), FsError>> {
+        let inner = &self.0;
+        let handle = inner
+            .file_handle(handle)
+            .ok()
+            .filter(|handle| handle.write)?;
+        let file = &handle.file;
+        let mut state = file.state.try_lock().ok()?;
+        inner.check_writable().ok()?;
+        state.check(Some(handle.epoch)).ok()?;
+        let outcome = inner.write_now(file, &mut state, offset, data);
         file.show(&state);
         outcome
     }

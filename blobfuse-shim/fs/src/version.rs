@@ -188,7 +188,7 @@ impl Inner {
         let bytes = version.frame.open(0, clear, sealed)?;
         let unit = usize::try_from(version.frame.unit()).unwrap_or(usize::MAX);
         self.cache
-            .keep(version.contents.of(0), 0, unit, &bytes.into(), memory);
+            .keep(version.contents.of(0), 0, unit, bytes, memory);
         Ok(())
     }
 

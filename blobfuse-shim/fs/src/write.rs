@@ -16,6 +16,8 @@ use crate::{Changes, FsError, Mode};
 pub(crate) const MOST_BLOCKS: u64 = 49_999;
 /// Smallest allocation for an extent, in bytes.
 const SMALLEST: u64 = 4096;
+/// Writes of so many bytes are a stream, not a change here and there.
+const LARGE: u64 = 64 << 10;
 
 impl Inner {
     /// A draft of a new file.
@@ -96,6 +98,56 @@ impl Inner {
             rest = later;
         }
         self.yield_memory(file, state).await
+    }
+
+    /// Writes if there is nothing to wait for: within an extent that is in memory, or into a new one that there is room
+    /// for, as a writer does it that goes front to back. `None`: nothing was done.
+    pub(crate) fn write_now(
+        self: &Arc<Self>,
+        file: &File,
+        state: &mut State,
+        offset: u64,
+        data: &[u8],
+    ) -> Option<Result<(), FsError>> {
+        let draft = state.draft.as_mut()?;
+        let extent = draft.codec.extent();
+        let (index, within) = (offset / extent, offset % extent);
+        let stop = within.checked_add(data.len() as u64)?;
+        let end = self
+            .check_len(draft, offset.checked_add(data.len() as u64))
+            .ok()?;
+        if self.budget.is_short() || data.is_empty() || stop > extent || offset > draft.len {
+            return None;
+        }
+        let slot = match stop == extent && offset == draft.next {
+            true => Some(self.slot_now(extent)?),
+            false => None,
+        };
+        let is_new = draft.extent_len(index) == 0 && !draft.extents.contains_key(&index);
+        if is_new {
+            let room = capacity(stop, within, index, extent);
+            let memory = self.cache.make_room(&self.budget, room)?;
+            let bytes = self.buffers.room(usize::try_from(room).ok()?);
+            draft
+                .extents
+                .insert(index, Extent::Dirty(Buffer { bytes, memory }));
+        }
+        match draft.extents.get_mut(&index) {
+            Some(Extent::Dirty(buffer)) if buffer.bytes.capacity() as u64 >= stop => {
+                buffer.put(within, data);
+            }
+            _ => return None,
+        }
+        draft.next = end;
+        draft.len = draft.len.max(end);
+        draft.dirty = true;
+        if let Some(slot) = slot {
+            self.send(file, draft, index, slot);
+            if let Err(error) = self.settle(draft) {
+                return Some(self.fail(file, state, error));
+            }
+        }
+        Some(Ok(()))
     }
 
     /// Changes the length; what is added reads as zeros.
@@ -190,7 +242,7 @@ impl Inner {
             let draft = self.begin(state)?;
             let extent = draft.codec.extent();
             let have = draft.extent_len(index);
-            let room = capacity(stop.max(have), extent);
+            let room = capacity(stop.max(have), from, index, extent);
             if let Some(Extent::Dirty(buffer)) = draft.extents.get_mut(&index) {
                 if buffer.bytes.capacity() as u64 >= stop {
                     return Ok(());
@@ -226,7 +278,11 @@ impl Inner {
                 (None, Some(Extent::Staged { content, .. })) if !is_covered => Some(*content),
                 _ => None,
             };
-            let mut bytes = Vec::new();
+            let length = usize::try_from(room).unwrap_or(usize::MAX);
+            let mut bytes = match is_covered {
+                true => self.buffers.room(length),
+                false => Vec::new(),
+            };
             if let Some(content) = content
                 && !self.copy_cached(content, have, draft.codec.unit(), &mut bytes)
             {
@@ -236,14 +292,13 @@ impl Inner {
                     self.spill(file, state).await?;
                     continue;
                 };
-                bytes = self.open(file, base, index, 0..have).await?.into();
+                bytes = self.open(file, base, index, 0..have).await?.into_vec();
             }
             if is_zero && !is_covered {
                 bytes.resize(usize::try_from(have).unwrap_or(0), 0);
             }
-            let room = usize::try_from(room).unwrap_or(usize::MAX);
-            bytes.reserve_exact(room.saturating_sub(bytes.len()));
-            memory.shrink(room as u64);
+            bytes.reserve_exact(length.saturating_sub(bytes.len()));
+            memory.shrink(room);
             let buffer = Buffer { bytes, memory };
             draft.extents.insert(index, Extent::Dirty(buffer));
             return Ok(());
@@ -347,7 +402,11 @@ impl Buffer {
     }
 }
 
-/// Room for `need` bytes of an extent, so that growing byte by byte copies little.
-fn capacity(need: u64, extent: u64) -> u64 {
+/// Room for the first `need` bytes of an extent, of which those behind `from` are written now. Growing byte by byte copies
+/// little; who writes much to a file that is large already fills whole extents.
+fn capacity(need: u64, from: u64, index: u64, extent: u64) -> u64 {
+    if index > 0 && need.saturating_sub(from) >= LARGE {
+        return extent;
+    }
     need.next_power_of_two().max(SMALLEST).min(extent)
 }

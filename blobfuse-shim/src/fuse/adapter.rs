@@ -1,6 +1,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
+use std::task::{Context, Waker};
 use std::time::{Duration, SystemTime};
 
 use blob_fs::{Changes, FileSystem, FsError, Opened};
@@ -16,12 +17,7 @@ use tokio::runtime::Handle;
 
 use super::attributes::{file_type, permissions, shown, ttl};
 
-/// Largest write of one request; the kernel's own limit without tuning.
-const WRITE: u32 = 1 << 20;
-/// Reads that the kernel may have under way: enough to hide the round trip to storage.
-const BACKGROUND: u16 = 64;
-
-/// Hands every request to the runtime and answers from there.
+/// Works on every request as far as it goes without waiting, and hands it to the runtime if it has to wait.
 pub(super) struct Adapter {
     fs: FileSystem,
     runtime: Handle,
@@ -40,12 +36,23 @@ impl Adapter {
         }
     }
 
+    /// Most requests need nothing but memory: those are answered on the thread that read them from the kernel.
+    fn start(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let _runtime = self.runtime.enter();
+        let mut work = Box::pin(work);
+        // Nobody is woken before the runtime asks again, which it does at once.
+        let mut context = Context::from_waker(Waker::noop());
+        if work.as_mut().poll(&mut context).is_pending() {
+            self.runtime.spawn(work);
+        }
+    }
+
     fn entry<F>(&self, operation: &'static str, reply: ReplyEntry, work: F)
     where
         F: Future<Output = Result<blob_fs::Attr, FsError>> + Send + 'static,
     {
         let (ttl, read_only) = (self.ttl, self.read_only);
-        self.runtime.spawn(async move {
+        self.start(async move {
             match work.await {
                 Ok(attr) => reply.entry(&ttl, &shown(&attr, read_only), Generation(0)),
                 Err(error) => reply.error(errno(operation, &error)),
@@ -57,7 +64,7 @@ impl Adapter {
     where
         F: Future<Output = Result<(), FsError>> + Send + 'static,
     {
-        self.runtime.spawn(async move {
+        self.start(async move {
             match work.await {
                 Ok(()) => reply.ok(),
                 Err(error) => reply.error(errno(operation, &error)),
@@ -69,7 +76,7 @@ impl Adapter {
     where
         F: Future<Output = Result<Opened, FsError>> + Send + 'static,
     {
-        self.runtime.spawn(async move {
+        self.start(async move {
             match work.await {
                 Ok(opened) => reply.opened(FileHandle(opened.handle), flags(opened)),
                 Err(error) => reply.error(errno(operation, &error)),
@@ -104,20 +111,14 @@ fn text(name: &OsStr) -> Result<String, FsError> {
 
 impl Filesystem for Adapter {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        // What the kernel cannot do it does not get; nothing here is needed for correctness but the first. The kernel's
-        // write-back cache is not wanted: it would tell of errors too late, and read before it writes.
-        let wanted = [
-            InitFlags::FUSE_ATOMIC_O_TRUNC,
-            InitFlags::FUSE_PARALLEL_DIROPS,
-            InitFlags::FUSE_ASYNC_DIO,
-        ];
-        for capability in wanted {
-            if config.add_capabilities(capability).is_err() {
-                tracing::info!(?capability, "the kernel lacks a capability");
-            }
+        super::negotiate(config);
+        // Truncation comes with the open, so that storage keeps the old content until the new one is committed.
+        if config
+            .add_capabilities(InitFlags::FUSE_ATOMIC_O_TRUNC)
+            .is_err()
+        {
+            tracing::warn!("the kernel truncates apart from opening");
         }
-        let _ = config.set_max_write(WRITE);
-        let _ = config.set_max_background(BACKGROUND);
         Ok(())
     }
 
@@ -134,7 +135,7 @@ impl Filesystem for Adapter {
 
     fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
         let (fs, ttl, read_only) = (self.fs.clone(), self.ttl, self.read_only);
-        self.runtime.spawn(async move {
+        self.start(async move {
             match fs.attributes(ino.0).await {
                 Ok(attr) => reply.attr(&ttl, &shown(&attr, read_only)),
                 Err(error) => reply.error(errno("getattr", &error)),
@@ -171,7 +172,7 @@ impl Filesystem for Adapter {
             return;
         }
         let (fs, ttl, read_only) = (self.fs.clone(), self.ttl, self.read_only);
-        self.runtime.spawn(async move {
+        self.start(async move {
             let work = async {
                 let attr = fs.attributes(ino.0).await?;
                 let present = u32::from(permissions(attr.kind, read_only));
@@ -311,7 +312,7 @@ impl Filesystem for Adapter {
         reply: ReplyData,
     ) {
         let fs = self.fs.clone();
-        self.runtime.spawn(async move {
+        self.start(async move {
             match fs.read(fh.0, offset, u64::from(size)).await {
                 Ok(data) => reply.data(&data),
                 Err(error) => reply.error(errno("read", &error)),
@@ -331,10 +332,19 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        let written = |data: &[u8]| u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let runtime = self.runtime.enter();
+        let outcome = self.fs.write_now(fh.0, offset, data);
+        drop(runtime);
+        match outcome {
+            Some(Ok(())) => return reply.written(written(data)),
+            Some(Err(error)) => return reply.error(errno("write", &error)),
+            None => {}
+        }
         let (fs, data) = (self.fs.clone(), data.to_vec());
-        self.runtime.spawn(async move {
+        self.start(async move {
             match fs.write(fh.0, offset, &data).await {
-                Ok(()) => reply.written(u32::try_from(data.len()).unwrap_or(u32::MAX)),
+                Ok(()) => reply.written(written(&data)),
                 Err(error) => reply.error(errno("write", &error)),
             }
         });
@@ -494,7 +504,7 @@ impl Filesystem for Adapter {
         reply: ReplyCreate,
     ) {
         let (fs, name, ttl) = (self.fs.clone(), text(name), self.ttl);
-        self.runtime.spawn(async move {
+        self.start(async move {
             let work = async { fs.create(parent.0, &name?).await };
             match work.await {
                 Ok((attr, opened)) => reply.created(

@@ -229,7 +229,9 @@ pub(crate) async fn exchange(
             .send()
             .await
             .map_err(|error| HttpsError::of(request, error))?;
-        let mut body = BytesMut::new();
+        // Room for all of it at once, as far as its length may be believed: growing copies, and holds twice as much.
+        let length = usize::try_from(answer.content_length().unwrap_or(0));
+        let mut body = BytesMut::with_capacity(length.unwrap_or(0).min(request.body_cap));
         while let Some(chunk) = answer
             .chunk()
             .await

@@ -38,6 +38,22 @@ pub(crate) trait Frame: fmt::Debug + Send + Sync {
     /// Opens what [`Frame::stored`] names; returns exactly its clear bytes.
     fn open(&self, index: u64, clear: Range<u64>, stored: &[u8]) -> Result<Vec<u8>, FsError>;
 
+    /// As [`Frame::open`], into a buffer of exactly the clear length, whose content does not matter.
+    fn fill(
+        &self,
+        index: u64,
+        clear: Range<u64>,
+        stored: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), FsError> {
+        let opened = self.open(index, clear, stored)?;
+        if opened.len() != out.len() {
+            return Err(FsError::Stale);
+        }
+        out.copy_from_slice(&opened);
+        Ok(())
+    }
+
     /// Most bytes of memory that fetching and opening a part of an extent takes.
     fn room(&self, index: u64, clear: Range<u64>) -> u64 {
         let stored = self.stored(index, clear.clone());
@@ -87,6 +103,19 @@ pub(crate) trait Codec: fmt::Debug + Send + Sync {
 
     /// Seals an extent, the header before it if it is the first one; `clear` is all of it. From any thread.
     fn seal(&self, index: u64, clear: &[u8]) -> Result<(Vec<u8>, Mark), FsError>;
+
+    /// As [`Codec::seal`], into `out`, for which `spare` may have memory of a length.
+    fn seal_into(
+        &self,
+        index: u64,
+        clear: &[u8],
+        out: &mut Vec<u8>,
+        _spare: &dyn Fn(usize) -> Vec<u8>,
+    ) -> Result<Mark, FsError> {
+        let (sealed, mark) = self.seal(index, clear)?;
+        *out = sealed;
+        Ok(mark)
+    }
 
     /// As [`Codec::seal`], of `len` zeros.
     fn seal_zeros(&self, index: u64, len: u64) -> Result<(Vec<u8>, Mark), FsError> {
@@ -152,6 +181,20 @@ fn open(
     clear: &Range<u64>,
     stored: &[u8],
 ) -> Result<Vec<u8>, FsError> {
+    let mut out = vec![0; buffer(clear.end - clear.start)?];
+    fill(reader, extent, index, clear, stored, &mut out)?;
+    Ok(out)
+}
+
+/// [`Frame::fill`] of such a reader.
+fn fill(
+    reader: &dyn Reader,
+    extent: u64,
+    index: u64,
+    clear: &Range<u64>,
+    stored: &[u8],
+    out: &mut [u8],
+) -> Result<(), FsError> {
     let start = index * extent;
     let wanted = start + clear.start..start + clear.end;
     let plan = reader
@@ -160,7 +203,6 @@ fn open(
     let plan = plan.ok_or(FormatError::Content {
         offset: wanted.start,
     })?;
-    let mut out = vec![0; buffer(clear.end - clear.start)?];
-    reader.open(&plan, stored, &mut out)?;
-    Ok(out)
+    reader.open(&plan, stored, out)?;
+    Ok(())
 }

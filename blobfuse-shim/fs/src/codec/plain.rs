@@ -42,6 +42,20 @@ impl Frame for Plain {
         Ok(stored.to_vec())
     }
 
+    fn fill(
+        &self,
+        _index: u64,
+        _clear: Range<u64>,
+        stored: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), FsError> {
+        if stored.len() != out.len() {
+            return Err(FsError::Stale);
+        }
+        out.copy_from_slice(stored);
+        Ok(())
+    }
+
     fn edit(&self) -> Result<Arc<dyn Codec>, FsError> {
         Ok(Arc::new(Self))
     }

@@ -56,6 +56,16 @@ impl Frame for View {
         super::open(self, self.params().extent(), index, &clear, stored)
     }
 
+    fn fill(
+        &self,
+        index: u64,
+        clear: Range<u64>,
+        stored: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), FsError> {
+        super::fill(self, self.params().extent(), index, &clear, stored, out)
+    }
+
     fn edit(&self) -> Result<Arc<dyn Codec>, FsError> {
         Ok(Arc::new(V2::new(self.edit())))
     }
@@ -112,15 +122,29 @@ impl Codec for V2 {
     }
 
     fn seal(&self, index: u64, clear: &[u8]) -> Result<(Vec<u8>, Mark), FsError> {
+        let mut out = Vec::new();
+        let mark = self.seal_into(index, clear, &mut out, &Vec::with_capacity)?;
+        Ok((out, mark))
+    }
+
+    fn seal_into(
+        &self,
+        index: u64,
+        clear: &[u8],
+        out: &mut Vec<u8>,
+        spare: &dyn Fn(usize) -> Vec<u8>,
+    ) -> Result<Mark, FsError> {
         let header: &[u8] = if index == 0 { &self.header } else { &[] };
         let length = header.len() as u64 + self.params.sealed_len(clear.len() as u64);
-        let mut out = vec![0; buffer(length)?];
+        let length = buffer(length)?;
+        *out = spare(length);
+        out.resize(length, 0);
         let (front, sealed) = out.split_at_mut(header.len());
         front.copy_from_slice(header);
         let draft = self.draft.read().unwrap_or_else(PoisonError::into_inner);
         let mark = draft.seal(index, clear, sealed)?;
         drop(draft);
-        Ok((out, Some(mark)))
+        Ok(Some(mark))
     }
 
     fn commit(

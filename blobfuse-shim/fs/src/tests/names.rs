@@ -121,9 +121,9 @@ async fn the_mounts_own_directory_holds_the_nonce_and_nothing_can_be_made_in_it(
     let nonce = find(&fs, ".cleanroom/nonce").await.unwrap();
     let opened = fs.open(nonce.ino, false, false).await.unwrap();
     assert!(opened.direct);
-    assert_eq!(fs.read(opened.handle, 0, 100).await.unwrap(), b"00ff");
-    assert_eq!(fs.read(opened.handle, 2, 1).await.unwrap(), b"f");
-    assert_eq!(fs.read(opened.handle, 9, 1).await.unwrap(), b"");
+    assert_eq!(fs.read(opened.handle, 0, 100).await.unwrap(), &b"00ff"[..]);
+    assert_eq!(fs.read(opened.handle, 2, 1).await.unwrap(), &b"f"[..]);
+    assert_eq!(fs.read(opened.handle, 9, 1).await.unwrap(), &b""[..]);
     let own = find(&fs, ".cleanroom").await.unwrap();
     assert_eq!(
         fs.create(ROOT, ".cleanroom").await.unwrap_err(),

@@ -91,7 +91,7 @@ async fn an_open_file_with_changes_meets_storage_at_its_commit() {
     fs.write(writer, 0, b"C").await.unwrap();
     memory.delete("a", &Condition::Always).await.unwrap();
     let reader = fs.open(ino, false, false).await.unwrap().handle;
-    assert_eq!(fs.read(reader, 0, 7).await.unwrap(), b"Content");
+    assert_eq!(fs.read(reader, 0, 7).await.unwrap(), &b"Content"[..]);
     assert_eq!(fs.flush(writer).await, Err(FsError::Conflict));
 }
 
