@@ -22,6 +22,8 @@ use crate::version::Version;
 
 /// Of SHA-256: nobody but the writer chose the content, so it is second preimages that must not exist.
 const LENGTH: usize = 16;
+/// Memory for a part at least, in bytes: for what lies between extents, too.
+const LEAST: u64 = 64 << 10;
 /// Parts of a file on their way at once while it is read as a whole.
 const AHEAD: usize = 4;
 
@@ -43,7 +45,7 @@ struct Guarded {
 struct Part {
     sealed: Bytes,
     units: Vec<[u8; LENGTH]>,
-    _memory: Memory,
+    _memory: Option<Memory>,
 }
 
 fn digest_of(unit: &[u8]) -> [u8; LENGTH] {
@@ -129,7 +131,10 @@ impl Inner {
             return Err(FormatError::Replaced.into());
         }
         let count = version.len.div_ceil(version.frame.unit());
-        let memory = self.room(count * LENGTH as u64).await?;
+        // For the digests, and for one part at any time: nobody waits for memory while he holds some.
+        let own = count * LENGTH as u64;
+        let part = version.frame.room(0, 0..version.extent_len(0)).max(LEAST);
+        let mut memory = self.room(own + part).await?;
         let mut units = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
         let mut whole = Sha256::new();
         let mut ahead = VecDeque::new();
@@ -142,25 +147,27 @@ impl Inner {
                     Some(index) => version.frame.room(index, 0..version.extent_len(index)),
                     None => range.end - range.start,
                 };
-                // Nobody waits for memory while parts that he fetched hold some.
                 let memory = match ahead.is_empty() {
-                    true => Some(self.room(need).await?),
-                    false => self.cache.make_room(&self.budget, need),
-                };
-                let Some(memory) = memory else {
-                    fetching.put_back((range, extent));
-                    break;
+                    true if need <= part => None,
+                    true => return Err(FormatError::Replaced.into()),
+                    false => match self.cache.make_room(&self.budget, need) {
+                        Some(memory) => Some(memory),
+                        None => {
+                            fetching.put_back((range, extent));
+                            break;
+                        }
+                    },
                 };
                 ahead.push_back(self.fetch_part(path, version, range, extent, memory));
             }
-            let Some(mut part) = ahead.pop_front() else {
+            let Some(mut fetched) = ahead.pop_front() else {
                 break;
             };
-            let fetched = part.join_next().await;
-            let part = fetched.and_then(Result::ok).ok_or(FsError::Handle)??;
+            let fetched = fetched.join_next().await;
+            let piece = fetched.and_then(Result::ok).ok_or(FsError::Handle)??;
             let (digest, known) = blocking(move || {
-                whole.update(&part.sealed);
-                Ok((whole, part.units))
+                whole.update(&piece.sealed);
+                Ok((whole, piece.units))
             })
             .await?;
             whole = digest;
@@ -168,6 +175,7 @@ impl Inner {
             self.give_way();
         }
         listed.admit_plain(version.len, &whole.finish())?;
+        memory.shrink(own);
         Ok(Digests {
             units,
             _memory: memory,
@@ -180,7 +188,7 @@ impl Inner {
         version: &Version,
         range: Range<u64>,
         extent: Option<u64>,
-        memory: Memory,
+        memory: Option<Memory>,
     ) -> JoinSet<Result<Part, FsError>> {
         let (inner, path, etag) = (Arc::clone(self), path.to_owned(), version.info.etag.clone());
         let frame = Arc::clone(&version.frame);

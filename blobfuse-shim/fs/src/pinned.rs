@@ -27,6 +27,9 @@ const PART: u64 = 4 << 20;
 /// Memory for what is known of content that only its digest names, in bytes: that of 32 GiB.
 const MOST_DIGESTS: u64 = 8 << 20;
 
+/// How often a file may be replaced while it is opened.
+const TRIES: usize = 3;
+
 /// The files that the contract lists.
 pub(crate) struct Source {
     list: Pinned,
@@ -71,8 +74,10 @@ impl Inner {
         let (opened, _) = self.frame(&layout, path, &info, &Metadata::new()).await?;
         let length = opened.len;
         let need = length.saturating_mul(READING).saturating_add(2 * PART);
-        let memory = self.budget.try_take(need);
-        let memory = memory.filter(|_| need <= self.budget.total() / 2);
+        let kept = length.saturating_mul(KEPT);
+        // Half of the memory stays for content.
+        let fits = need <= self.budget.total() && kept <= self.budget.total() / 2;
+        let memory = self.budget.try_take(need).filter(|_| fits);
         let mut memory = memory.ok_or(FsError::ManifestMemory(length))?;
         let mut clear = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
         let (extent, unit) = (opened.frame.extent(), opened.frame.unit());
@@ -88,7 +93,7 @@ impl Inner {
         }
         let dek = Arc::clone(&self.dek);
         let list = blocking(move || Ok(Manifest::decode(&clear)?.pin(&dek, &contract)?)).await?;
-        memory.shrink(length.saturating_mul(KEPT));
+        memory.shrink(kept);
         tracing::info!(
             files = list.manifest().entries().len(),
             bytes = list.manifest().bytes(),
@@ -108,11 +113,18 @@ impl Inner {
         source: &Source,
     ) -> Result<Version, FsError> {
         let listed = source.list.file(path).map_err(|_| FsError::NotFound)?;
-        let (mut version, blob) = match self.load_any(path, None).await {
-            // It cannot be gone: the parties agreed to it.
-            Err(FsError::NotFound) => return Err(FsError::Missing),
-            Err(FsError::IsDirectory) => return Err(FormatError::Replaced.into()),
-            loaded => loaded?,
+        let mut tries = TRIES;
+        let (mut version, blob) = loop {
+            match self.load_any(path, None).await {
+                // Replaced between two requests: what is there now is looked at.
+                Err(FsError::Stale) if tries > 1 => tries -= 1,
+                Err(FsError::Stale | FsError::IsDirectory) => {
+                    return Err(FormatError::Replaced.into());
+                }
+                // It cannot be gone: the parties agreed to it.
+                Err(FsError::NotFound) => return Err(FsError::Missing),
+                loaded => break loaded?,
+            }
         };
         // The list knows no times, and storage's word is not worth more than none.
         version.info.modified = SystemTime::UNIX_EPOCH;

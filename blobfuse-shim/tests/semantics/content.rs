@@ -178,7 +178,7 @@ fn write_5_too_many_zeros() {
 }
 
 #[test]
-fn more_than_the_memory_holds_is_open_and_everything_arrives() {
+fn short_memory_costs_no_content() {
     let (_, faulty) = store();
     let options = Options {
         memory: 40 << 20,

@@ -306,10 +306,10 @@ async fn another_manifest_than_the_pinned_one_is_not_mounted() {
 }
 
 #[tokio::test]
-async fn a_manifest_that_the_memory_limit_does_not_hold_is_refused_before_it_is_read() {
+async fn a_manifest_that_the_memory_limit_does_not_hold_is_refused() {
     let data = dataset(SMALL).await;
     let small = Options {
-        memory: 16 << 20,
+        memory: 8 << 20,
         ..options()
     };
     let store = Faulty::new(data.memory.clone());
