@@ -22,6 +22,16 @@ pub enum EncryptionMode {
     Sse,
 }
 
+/// Kind of storage service.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum Store {
+    /// Azure Blob Storage, with flat or hierarchical names.
+    #[default]
+    Azure,
+    /// An S3-compatible service.
+    S3,
+}
+
 /// The measured command line and environment of a shim.
 #[derive(ClapArgs, Clone, Debug)]
 pub struct Args {
@@ -52,10 +62,22 @@ pub struct Args {
     /// Prefix inside the container.
     #[arg(long, default_value = "")]
     pub sub_directory: String,
+    /// Kind of storage service.
+    #[arg(long, value_enum, default_value = "azure")]
+    pub store: Store,
+    /// URL of an S3-compatible service.
+    #[arg(long)]
+    pub s3_endpoint: Option<Url>,
+    /// Its region, as signatures name it.
+    #[arg(long)]
+    pub s3_region: Option<String>,
+    /// The access key for the bucket, sealed under the dataset's key (docs/mount-stores.md).
+    #[arg(long)]
+    pub s3_credentials: Option<String>,
     /// Storage account.
-    #[arg(long, env = "AZURE_STORAGE_ACCOUNT")]
+    #[arg(long, env = "AZURE_STORAGE_ACCOUNT", default_value = "")]
     pub account: String,
-    /// Container.
+    /// Container, or bucket.
     #[arg(long, env = "AZURE_STORAGE_ACCOUNT_CONTAINER")]
     pub container: String,
     /// Blob endpoint of the account, with or without `https://`.
@@ -182,7 +204,30 @@ impl Args {
                 "a manifest is checked with the dataset's key, and under SSE there is none",
             );
         }
-        self.endpoint().map(|_| ())
+        match self.store {
+            Store::Azure if self.account.is_empty() && self.blob_endpoint.is_none() => {
+                bad("no storage account")
+            }
+            Store::Azure => self.endpoint().map(|_| ()),
+            Store::S3 => self.s3().map(|_| ()),
+        }
+    }
+
+    /// Endpoint, region and sealed access key of an S3-compatible service.
+    pub(crate) fn s3(&self) -> Result<(&Url, &str, &str), ShimError> {
+        let bad = |text: &str| Err(ShimError::Config(text.to_owned()));
+        if self.encryption_mode != EncryptionMode::Cse {
+            return bad("S3-compatible storage takes client-side encryption only");
+        }
+        if self.hierarchical().is_some() {
+            return bad("hierarchical names are Azure's");
+        }
+        match (&self.s3_endpoint, &self.s3_region, &self.s3_credentials) {
+            (Some(endpoint), Some(region), Some(credentials)) => {
+                Ok((endpoint, region, credentials))
+            }
+            _ => bad("S3 needs an endpoint, a region and a sealed access key"),
+        }
     }
 
     /// Whether names are hierarchical, if the command line says so.
@@ -342,6 +387,8 @@ mod tests {
             |args: &mut Args| args.mount_path = "/".into(),
             |args: &mut Args| args.mount_path = "relative".into(),
             |args: &mut Args| args.blob_endpoint = Some("https://".to_owned()),
+            |args: &mut Args| args.account.clear(),
+            |args: &mut Args| args.store = Store::S3,
         ] {
             let mut args = parse("").unwrap();
             change(&mut args);

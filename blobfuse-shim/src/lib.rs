@@ -17,7 +17,7 @@ mod run;
 mod tokens;
 
 pub use allocator::{content_memory, tune_allocator};
-pub use args::{Args, EncryptionMode, KeyArgs};
+pub use args::{Args, EncryptionMode, KeyArgs, Store};
 pub use error::ShimError;
 pub use read_ahead::ReadAhead;
 pub use run::start;

@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use anyhow::Context;
 use blob_fs::{FileSystem, Options};
-use blob_store::{AzureConfig, AzureStore, BlobStore, CustomerKey};
+use blob_store::{
+    AzureConfig, AzureStore, BlobStore, CustomerKey, S3Config, S3Credentials, S3Store,
+};
 use cleanroom_crypto::Dek;
 use sidecar_http::services::{self, IDENTITY, SECRETS};
 use sidecar_http::{Coded, HttpsClient};
 use sidecar_kit::{CommonArgs, EXIT_CONFIG, EXIT_FAILED, Privileges, Process, run_process};
 use tokio::sync::oneshot;
 
+use crate::args::Store;
 use crate::mount::{Guard, Mounted, become_user, mount};
 use crate::routes::{Ready, routes};
 use crate::{Args, ReadAhead, ShimError, content_memory, fuse, marker, tune_allocator};
@@ -156,6 +159,35 @@ async fn boot(
 }
 
 async fn store(args: &Args, process: &Process, dek: &Dek) -> anyhow::Result<Arc<dyn BlobStore>> {
+    match args.store {
+        Store::Azure => azure(args, process, dek).await,
+        Store::S3 => s3(args, process, dek),
+    }
+}
+
+fn s3(args: &Args, process: &Process, dek: &Dek) -> anyhow::Result<Arc<dyn BlobStore>> {
+    let (endpoint, region, sealed) = args.s3()?;
+    let place = (endpoint, args.container.as_str(), region);
+    let credentials = S3Credentials::open(sealed, dek, place)?;
+    let mut config = S3Config::new(endpoint.clone(), &args.container, region, credentials);
+    config.prefix.clone_from(&args.sub_directory);
+    let store = S3Store::new(config, HttpsClient::new(&process.common().trust()?)?)?;
+    if !args.is_read_only() {
+        let store = store.clone();
+        tokio::spawn(async move {
+            match store.remove_abandoned().await {
+                Ok(0) => {}
+                Ok(removed) => tracing::info!(removed, "staged blocks of ended writers removed"),
+                Err(error) => {
+                    tracing::warn!(code = error.code(), %error, "staged blocks of ended writers stay");
+                }
+            }
+        });
+    }
+    Ok(Arc::new(store))
+}
+
+async fn azure(args: &Args, process: &Process, dek: &Dek) -> anyhow::Result<Arc<dyn BlobStore>> {
     let identity = process.client(&IDENTITY);
     let tokens = crate::tokens::source(identity, &args.tenant_id, &args.client_id);
     let mut config = AzureConfig::new(args.endpoint()?, &args.container, Arc::new(tokens));

@@ -1,7 +1,6 @@
 //! The whole process on accounts of both kinds of names: it mounts what it is told, or asks, and never guesses.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
-#![allow(dead_code)] // of the shared room
 
 #[path = "process/room.rs"]
 mod room;

@@ -38,6 +38,9 @@ pub(crate) fn parse_blocks(xml: &[u8]) -> Result<Option<Vec<(BlockId, u64)>>, St
                 }
                 value.clear();
             }
+            Event::Text(text) if path.is_empty() && !text.xml10_content().trim().is_empty() => {
+                return Err(unreadable("text around the document"));
+            }
             Event::Text(text) => value.push_str(&text.xml10_content()),
             Event::End(_) => {
                 let committed = path.iter().any(|name| name == "CommittedBlocks");

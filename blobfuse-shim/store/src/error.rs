@@ -49,6 +49,9 @@ pub enum StoreError {
     /// The account takes no more data.
     #[error("blob storage: the account is full")]
     Full,
+    /// The access key in the contract does not open under the dataset's key.
+    #[error("S3: the sealed access key does not open for this bucket under this key")]
+    Credentials,
     /// The directory has something in it.
     #[error("blob storage: the directory is not empty")]
     NotEmpty,
@@ -111,6 +114,7 @@ impl Coded for StoreError {
             Self::Deadline(_) => "CR-BLOB-0015",
             Self::Full => "CR-BLOB-0016",
             Self::NotEmpty => "CR-BLOB-0017",
+            Self::Credentials => "CR-BLOB-0018",
             Self::Https(error) => error.code(),
             Self::Token(error) => error.code(),
         }

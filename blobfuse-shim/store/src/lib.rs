@@ -1,4 +1,5 @@
-//! Blob storage as a mount needs it: [`BlobStore`] is the trait, [`AzureStore`] the implementation over HTTPS.
+//! Blob storage as a mount needs it: [`BlobStore`] is the trait, [`AzureStore`] and [`S3Store`] the implementations over
+//! HTTPS.
 //!
 //! A store knows names, ranges, conditions and blocks; it knows no files and no formats. Every write is conditional where
 //! the caller can state a condition, every commit carries a token by which a lost answer is told from a lost request, and
@@ -9,6 +10,8 @@ mod blocks;
 mod cpk;
 mod error;
 mod list;
+mod names;
+mod s3;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod token;
@@ -24,6 +27,7 @@ use futures::future::BoxFuture;
 pub use azure::{AzureConfig, AzureStore};
 pub use cpk::CustomerKey;
 pub use error::StoreError;
+pub use s3::{AccessKey, S3Config, S3Credentials, S3Store};
 pub use token::{CachedTokens, FixedToken, Token, TokenSource};
 
 /// What an operation of a store returns.

@@ -57,6 +57,9 @@ pub(crate) fn parse(xml: &[u8]) -> Result<Page, StoreError> {
                 }
                 value.clear();
             }
+            Event::Text(text) if path.is_empty() && !text.xml10_content().trim().is_empty() => {
+                return Err(unreadable("text around the document"));
+            }
             Event::Text(text) => value.push_str(&text.xml10_content()),
             Event::CData(text) => value.push_str(&text.xml10_content()),
             Event::GeneralRef(reference) => value.push_str(&resolve(&reference)?),
@@ -116,7 +119,7 @@ fn is_encoded(start: &BytesStart<'_>) -> bool {
     attribute.is_some_and(|attribute| attribute.value.as_ref() == "true")
 }
 
-fn resolve(reference: &BytesRef<'_>) -> Result<String, StoreError> {
+pub(crate) fn resolve(reference: &BytesRef<'_>) -> Result<String, StoreError> {
     if let Ok(Some(character)) = reference.resolve_char_ref() {
         return Ok(character.to_string());
     }
@@ -156,6 +159,9 @@ fn item_name(item: &Item) -> Result<String, StoreError> {
 }
 
 fn blob(item: Item) -> Result<(String, BlobInfo), StoreError> {
+    if item.name.is_empty() || item.etag.is_empty() {
+        return Err(unreadable("a blob without name or version"));
+    }
     let info = BlobInfo {
         etag: Etag::new(&item.etag),
         length: item.length.ok_or_else(|| unreadable("no length"))?,

@@ -1,5 +1,7 @@
 //! Everything around one shim.
 
+#![allow(dead_code)] // each test program uses its part
+
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -40,6 +42,8 @@ pub(crate) struct Room {
     dir: tempfile::TempDir,
     token: String,
     refuse: Arc<AtomicBool>,
+    /// Roots beside the world's own, PEM.
+    pub(crate) roots: String,
 }
 
 impl Room {
@@ -66,6 +70,7 @@ impl Room {
             dir,
             token,
             refuse: Arc::default(),
+            roots: String::new(),
         };
         for container in ["input", "output"] {
             let store = room.store(container, None);
@@ -190,6 +195,7 @@ impl Room {
         let path = |name: &str| self.dir.path().join(name);
         let vault = "https://litwarekv.vault.azure.net";
         let log = fs::File::create(path("log")).unwrap();
+        let roots = format!("{}{}", self.world.ca_pem(), self.roots);
         let mut command = Command::new(env!("CARGO_BIN_EXE_blobfuse-shim"));
         command
             .arg("--mount-path")
@@ -200,7 +206,7 @@ impl Room {
             .arg(path("sockets"))
             .arg("--boot-dir")
             .arg(path("boot"))
-            .args(["--extra-roots", &STANDARD.encode(self.world.ca_pem())])
+            .args(["--extra-roots", &STANDARD.encode(roots)])
             .arg("--insecure-virtual")
             .env_clear()
             .env("AZURE_STORAGE_ACCOUNT", ACCOUNT)

@@ -76,6 +76,8 @@ pub enum Kind {
     Throttle(u64),
     /// The same, with a date so many seconds from now.
     ThrottleUntil(u64),
+    /// The front end answers 503 and asks for so many seconds of patience (`Retry-After`).
+    Busy(u64),
     /// The service answers after so many milliseconds.
     Delay(u64),
     /// The connection is cut before the service sees the request.
@@ -84,6 +86,10 @@ pub enum Kind {
     LoseAnswer,
     /// The headers are right, half of the body arrives, the connection is cut.
     TruncateBody,
+    /// Half of the body, under headers that promise no more: a whole answer, but not to what was asked.
+    ShortBody,
+    /// The body and sixteen bytes more, under headers that say so.
+    LongBody,
     /// One letter or digit in the middle of the body is another one: somebody on the way changed it.
     TamperBody,
 }

@@ -118,21 +118,6 @@ impl AzureStore {
         }
     }
 
-    /// Path - Delete, of a file or an empty directory.
-    pub(super) async fn delete_path(
-        &self,
-        name: &str,
-        condition: &Condition,
-    ) -> Result<(), StoreError> {
-        let url = self.address.path(name, &[("recursive", "false")])?;
-        let request = Request::new(HOP, Method::DELETE, url).budget(self.config.write_budget);
-        let response = self.exchange(conditional(request, condition)).await?;
-        match response.status {
-            StatusCode::OK | StatusCode::ACCEPTED => Ok(()),
-            _ => Err(refusal("Delete Path", &response)),
-        }
-    }
-
     /// Path - Create with a source: the service moves a file or a whole directory in one step. A very large directory may
     /// take several requests, of which the last one makes the step.
     pub(super) async fn rename_path(

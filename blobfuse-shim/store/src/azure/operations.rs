@@ -291,16 +291,23 @@ impl BlobStore for AzureStore {
     fn delete<'a>(&'a self, name: &'a str, condition: &'a Condition) -> Outcome<'a, ()> {
         const OPERATION: &str = "Delete Blob";
         Box::pin(async move {
-            if self.address.is_hierarchical() {
-                return self.delete_path(name, condition).await;
-            }
-            let url = self.address.blob(name, &[])?;
+            let url = match self.address.is_hierarchical() {
+                // A file or an empty directory, never more.
+                true => self.address.path(name, &[("recursive", "false")])?,
+                false => self.address.blob(name, &[])?,
+            };
             let request = Request::new(HOP, Method::DELETE, url).budget(self.config.write_budget);
-            let response = self.exchange(conditional(request, condition)).await?;
-            if response.status != StatusCode::ACCEPTED {
-                return Err(refusal(OPERATION, &response));
+            let error = match self.exchange(conditional(request, condition)).await {
+                Ok(response) if response.status.is_success() => return Ok(()),
+                Ok(response) => refusal(OPERATION, &response),
+                Err(error) => error,
+            };
+            let open = matches!(error, StoreError::Unavailable { .. } | StoreError::Https(_));
+            // Where every answer was lost, what is gone is gone.
+            match open && matches!(self.head(name).await, Err(StoreError::NotFound)) {
+                true => Ok(()),
+                false => Err(error),
             }
-            Ok(())
         })
     }
 }

@@ -3,6 +3,7 @@
 pub mod conformance;
 mod faulty;
 mod memory;
+pub mod parsers;
 
 pub use faulty::{Failure, Faulty, Operation};
 pub use memory::MemoryStore;

@@ -156,12 +156,16 @@ async fn faulted(
         }
         Some(Kind::Throttle(seconds)) => {
             drain(request.into_body()).await;
-            Ok(throttled(site.service, &seconds.to_string()))
+            Ok(throttled(site.service, 429, &seconds.to_string()))
         }
         Some(Kind::ThrottleUntil(seconds)) => {
             drain(request.into_body()).await;
             let date = SystemTime::now() + Duration::from_secs(seconds);
-            Ok(throttled(site.service, &httpdate::fmt_http_date(date)))
+            Ok(throttled(site.service, 429, &httpdate::fmt_http_date(date)))
+        }
+        Some(Kind::Busy(seconds)) => {
+            drain(request.into_body()).await;
+            Ok(throttled(site.service, 503, &seconds.to_string()))
         }
         Some(Kind::Delay(milliseconds)) => {
             tokio::time::sleep(Duration::from_millis(milliseconds)).await;
@@ -175,6 +179,18 @@ async fn faulted(
             serve(site, request).await;
             connection.cancel();
             Err(Cut)
+        }
+        Some(Kind::ShortBody) => {
+            resized(serve(site, request).await, |whole| {
+                whole.truncate(whole.len() / 2);
+            })
+            .await
+        }
+        Some(Kind::LongBody) => {
+            resized(serve(site, request).await, |whole| {
+                whole.extend_from_slice(&[b'x'; 16]);
+            })
+            .await
         }
         Some(Kind::TamperBody) => tampered(serve(site, request).await).await,
         Some(Kind::TruncateBody) => truncated(serve(site, request).await, connection.clone()).await,
@@ -213,6 +229,24 @@ async fn truncated(
     };
     let frames = stream::once(async move { Ok(half) }).chain(stream::once(cut.boxed()));
     Ok(Response::from_parts(parts, Body::from_stream(frames)))
+}
+
+/// An answer whose length is consistent in itself.
+async fn resized(
+    response: Response<Body>,
+    change: impl FnOnce(&mut Vec<u8>),
+) -> Result<Response<Body>, Cut> {
+    let (mut parts, body) = response.into_parts();
+    let mut whole = axum::body::to_bytes(body, HELD_BODY)
+        .await
+        .map_err(|_| Cut)?
+        .to_vec();
+    if !whole.is_empty() {
+        change(&mut whole);
+    }
+    let length = HeaderValue::from(whole.len());
+    parts.headers.insert(header::CONTENT_LENGTH, length);
+    Ok(Response::from_parts(parts, Body::from(whole)))
 }
 
 /// The same answer with one character changed, so that it is still of its form.
@@ -270,8 +304,8 @@ fn front_end(service: &str, status: u16) -> Response<Body> {
     response
 }
 
-fn throttled(service: &str, retry_after: &str) -> Response<Body> {
-    let mut response = front_end(service, 429);
+fn throttled(service: &str, status: u16, retry_after: &str) -> Response<Body> {
+    let mut response = front_end(service, status);
     if let Ok(value) = HeaderValue::from_str(retry_after) {
         response.headers_mut().insert(header::RETRY_AFTER, value);
     }
