@@ -14,10 +14,10 @@ use crate::CliError;
 pub struct LayerArgs {
     /// Manifest of the images, as the image builder writes it.
     #[arg(long)]
-    images: PathBuf,
+    pub(super) images: PathBuf,
     /// Folder with the images as an OCI layout, for those whose layers the manifest does not list.
     #[arg(long)]
-    layout: Option<PathBuf>,
+    pub(super) layout: Option<PathBuf>,
 }
 
 /// Root hashes by digest of the image.

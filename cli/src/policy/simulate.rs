@@ -23,16 +23,19 @@ pub struct SimulateArgs {
 }
 
 #[derive(clap::Args, Debug)]
-#[group(required = true, multiple = true)]
 struct Questions {
     /// JSON list of `{"point","input"}`, asked one after the other; a fragment's text is in `fragment`.
-    #[arg(long, conflicts_with = "group")]
+    #[arg(long, conflicts_with = "group", required_unless_present = "group")]
     requests: Option<PathBuf>,
     /// A container group: asks what the platform asks when it starts it.
-    #[arg(long)]
+    #[arg(long, requires = "images")]
     group: Option<PathBuf>,
-    #[command(flatten)]
-    layers: Option<LayerArgs>,
+    /// Manifest of the group's images, as the image builder writes it.
+    #[arg(long, requires = "group")]
+    images: Option<PathBuf>,
+    /// Folder with the images as an OCI layout, for those whose layers the manifest does not list.
+    #[arg(long, requires = "group")]
+    layout: Option<PathBuf>,
 }
 
 /// A question with its answer.
@@ -78,8 +81,12 @@ impl Questions {
             let text = source::read(path)?;
             return serde_json::from_str(&text).map_err(|error| CliError::file(path, error));
         }
-        let group = generate::group(self.group.as_ref().ok_or_else(|| missing("--group"))?)?;
-        let layers = self.layers.as_ref().ok_or_else(|| missing("--images"))?;
+        let group = self.group.as_ref().ok_or_else(|| missing("--group"))?;
+        let layers = LayerArgs {
+            images: self.images.clone().ok_or_else(|| missing("--images"))?,
+            layout: self.layout.clone(),
+        };
+        let group = generate::group(group)?;
         requests::of_group(&group, &layers.of(&group)?)
     }
 }

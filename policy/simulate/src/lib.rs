@@ -15,6 +15,8 @@ mod environment;
 mod error;
 mod explain;
 mod fragment;
+#[cfg(feature = "framework")]
+mod framework;
 mod input;
 pub mod lint;
 mod mounts;
@@ -35,6 +37,8 @@ pub use document::{
 };
 pub use error::SimulateError;
 pub use explain::Explained;
+#[cfg(feature = "framework")]
+pub use framework::Framework;
 pub use input::Question;
 pub use simulator::Simulator;
 pub use template::Template;

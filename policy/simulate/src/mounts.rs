@@ -98,6 +98,23 @@ const PRIVILEGED: [Fixed; 3] = [
     SYSFS_RW,
 ];
 
+fn shown(fixed: &Fixed) -> Value {
+    let (destination, kind, source, options) = fixed;
+    json!({"destination": destination, "type": kind, "source": source, "options": options})
+}
+
+/// The mounts that every container may have.
+#[cfg(feature = "framework")]
+pub(crate) fn defaults() -> Vec<Value> {
+    DEFAULT.iter().map(shown).collect()
+}
+
+/// The mounts that an elevated container may have besides.
+#[cfg(feature = "framework")]
+pub(crate) fn privileged() -> Vec<Value> {
+    PRIVILEGED.iter().map(shown).collect()
+}
+
 /// The mounts of a container that its template does not name.
 pub(crate) fn of_the_platform(privileged: bool) -> impl Iterator<Item = Value> {
     let writable = move |fixed: &&Fixed| !privileged || fixed.0 != SYSFS_RW.0;
@@ -105,9 +122,7 @@ pub(crate) fn of_the_platform(privileged: bool) -> impl Iterator<Item = Value> {
     let fixed = fixed
         .filter(writable)
         .chain(privileged.then_some(&SYSFS_RW));
-    fixed.map(|(destination, kind, source, options)| {
-        json!({"destination": destination, "type": kind, "source": source, "options": options})
-    })
+    fixed.map(shown)
 }
 
 /// The mounts of a request that a container does not have.

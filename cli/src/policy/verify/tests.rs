@@ -64,9 +64,13 @@ fn proposed(template: Value, claims: Value) -> Proposed {
 }
 
 fn judged(proposed: &Proposed) -> Report {
+    judged_by(&group(), proposed)
+}
+
+fn judged_by(group: &ContainerGroup, proposed: &Proposed) -> Report {
     let mut report = Report::new("collab1");
     let recomputed = Recomputed {
-        group: group(),
+        group: group.clone(),
         text: &|group| Ok(text(group)),
         options: options(),
     };
@@ -142,7 +146,7 @@ fn any_changed_member_of_the_template_is_found_and_named() {
             Value::Number(number) => Value::from(number.as_u64().unwrap() + 1),
             _ => json!({"more": 1}),
         };
-        let report = judged(&proposed(edited, claims.clone()));
+        let report = judged_by(&group, &proposed(edited, claims.clone()));
         assert!(!report.yes(), "{place}");
         let named = places(&report);
         assert!(
@@ -154,8 +158,9 @@ fn any_changed_member_of_the_template_is_found_and_named() {
 
 #[test]
 fn one_byte_of_the_policy_in_a_template_is_found_by_line_and_column() {
-    let policy = text(&group());
-    let made = policy::emit::arm(&group(), &policy, &options()).unwrap();
+    let group = group();
+    let policy = text(&group);
+    let made = policy::emit::arm(&group, &policy, &options()).unwrap();
     let host_data = policy.host_data().unwrap().to_string();
     let text = policy.as_str().to_owned();
     let template = |text: &str| {
@@ -164,13 +169,13 @@ fn one_byte_of_the_policy_in_a_template_is_found_by_line_and_column() {
             BASE64_STANDARD.encode(text).into();
         template
     };
-    let report = judged(&proposed(template(&text), claims(&host_data)));
+    let report = judged_by(&group, &proposed(template(&text), claims(&host_data)));
     assert!(report.yes(), "{report}");
-    for at in (0..text.len()).step_by(97) {
+    for at in (0..text.len()).step_by(499) {
         let mut edited = text.clone().into_bytes();
         edited[at] = if edited[at] == b'#' { b'-' } else { b'#' };
         let edited = String::from_utf8(edited).unwrap();
-        let report = judged(&proposed(template(&edited), claims(&host_data)));
+        let report = judged_by(&group, &proposed(template(&edited), claims(&host_data)));
         let before = &text[..at];
         let line = before.matches('\n').count() + 1;
         let column = at - before.rfind('\n').map_or(0, |end| end + 1) + 1;

@@ -1,0 +1,83 @@
+//! The reader of policies: equal to JSON where a policy is JSON, a refusal or a policy for everything else.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail by panicking"
+)]
+
+use policy_simulate::Document;
+use policy_simulate::syntax::{Module, Term};
+use proptest::prelude::*;
+use serde_json::Value;
+
+fn json() -> impl Strategy<Value = Value> {
+    let scalar = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        ".*".prop_map(Value::from),
+    ];
+    scalar.prop_recursive(4, 40, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::btree_map(".*", inner, 0..6)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn every_json_value_is_read_as_json_reads_it(value in json(), pretty in any::<bool>()) {
+        let text = if pretty { serde_json::to_string_pretty(&value).unwrap() } else { value.to_string() };
+        let module = Module::parse(&format!("package policy\nimport a.b\nx := {text} # end\n")).unwrap();
+        prop_assert_eq!(&module.rules[0].term, &Term::Value(value));
+        prop_assert_eq!(module.comments, ["end"]);
+    }
+
+    #[test]
+    fn any_text_is_a_policy_or_refused(text in "(package policy\n)?[a-z_:={}\\[\\],\"`#.0-9 \n\\\\é]{0,200}") {
+        if let Ok(document) = Document::policy(&text) {
+            prop_assert!(document.api_version.is_some());
+        }
+    }
+}
+
+#[test]
+fn what_nobody_knows_is_refused_by_its_name() {
+    let code = |body: &str| {
+        let text = format!("package policy\napi_version := \"0.10.0\"\n{body}");
+        sidecar_http::Coded::code(&Document::policy(&text).unwrap_err()).to_owned()
+    };
+    for (body, expected) in [
+        (
+            "mount_anything := data.framework.mount_anything",
+            "CR-SIM-0003",
+        ),
+        ("containers := [{\"surprise\": true}]", "CR-SIM-0004"),
+        (
+            "create_container := data.framework.mount_device",
+            "CR-SIM-0004",
+        ),
+        ("create_container := true", "CR-SIM-0004"),
+        ("allow_dump_stacks := \"true\"", "CR-SIM-0004"),
+        (
+            "reason := {\"errors\": data.framework.other}",
+            "CR-SIM-0004",
+        ),
+        ("framework_version := 1", "CR-SIM-0004"),
+        ("create_container { true }", "CR-SIM-0002"),
+        ("default mount_device := true", "CR-SIM-0002"),
+    ] {
+        assert_eq!(code(body), expected, "{body}");
+    }
+    for text in [
+        "package other\napi_version := \"0.10.0\"",
+        "package policy\n",
+    ] {
+        let refused = Document::policy(text).unwrap_err();
+        assert_eq!(sidecar_http::Coded::code(&refused), "CR-SIM-0004", "{text}");
+    }
+}
