@@ -108,12 +108,17 @@ impl Layout {
         unit * units.next_power_of_two()
     }
 
-    /// Starts a file of a name.
-    pub(super) fn sealer(&self, dek: &Dek, name: &str) -> Result<Sealer, FormatError> {
+    /// Starts a file of a name, or goes on with the one of a file id.
+    pub(super) fn sealer(
+        &self,
+        dek: &Dek,
+        name: &str,
+        begun: Option<[u8; 16]>,
+    ) -> Result<Sealer, FormatError> {
         match self {
             Self::Plain => Ok(Sealer::Plain(Sha256::new())),
             Self::Sealed { format, cipher, .. } => match (format, cipher) {
-                (Format::V2(params), _) => Sealer::v2(dek, *params, name),
+                (Format::V2(params), _) => Sealer::v2(dek, *params, name, begun),
                 (Format::V1(_), Some(cipher)) => Ok(Sealer::V1(Arc::clone(cipher), Sha256::new())),
                 (Format::V1(_), None) | (Format::Azure(..), _) => Err(FormatError::Contract(
                     "Azure client-side encryption is not written by this command",
@@ -186,7 +191,8 @@ impl File {
 pub(super) enum Sealer {
     Plain(Sha256),
     V1(Arc<BlockCipher>, Sha256),
-    V2(Box<Draft>),
+    /// With the salts of the units that were sealed since they were asked for.
+    V2(Box<Draft>, Vec<[u8; 16]>),
 }
 
 /// The end of a sealed file.
@@ -197,15 +203,61 @@ pub(super) struct Finished {
 }
 
 impl Sealer {
-    fn v2(dek: &Dek, params: Params, name: &str) -> Result<Self, FormatError> {
+    fn v2(
+        dek: &Dek,
+        params: Params,
+        name: &str,
+        begun: Option<[u8; 16]>,
+    ) -> Result<Self, FormatError> {
         // Bound to its name: storage cannot put it under another.
-        Ok(Self::V2(Box::new(Draft::create(dek, params, Some(name))?)))
+        let draft = match begun {
+            Some(file_id) => Draft::resume(dek, params, Some(name), file_id)?,
+            None => Draft::create(dek, params, Some(name))?,
+        };
+        Ok(Self::V2(Box::new(draft), Vec::new()))
+    }
+
+    /// By what a later transfer can go on with the units that were staged; `None` where it cannot: what v1 lists is a
+    /// digest of sealed bytes.
+    pub(super) fn file_id(&self) -> Option<[u8; 16]> {
+        match self {
+            Self::Plain(_) => Some([0; 16]),
+            Self::V1(..) => None,
+            Self::V2(draft, _) => Some(draft.file_id()),
+        }
+    }
+
+    /// The salts of the units that were sealed since the last call.
+    pub(super) fn salts(&mut self) -> Vec<[u8; 16]> {
+        match self {
+            Self::Plain(_) | Self::V1(..) => Vec::new(),
+            Self::V2(_, salts) => std::mem::take(salts),
+        }
+    }
+
+    /// Takes a unit whose sealed bytes are in storage already.
+    pub(super) fn place_earlier(
+        &mut self,
+        index: u64,
+        clear: &[u8],
+        salt: Option<[u8; 16]>,
+    ) -> Result<(), FormatError> {
+        match (self, salt) {
+            (Self::Plain(digest), _) => digest.update(clear),
+            (Self::V2(draft, _), Some(salt)) => {
+                draft.place_earlier(index, clear.len() as u64, salt)?;
+            }
+            (Self::V1(..) | Self::V2(..), _) => {
+                return Err(FormatError::Incomplete { extent: index });
+            }
+        }
+        Ok(())
     }
 
     /// What stands before the first unit.
     pub(super) fn header(&self) -> Vec<u8> {
         match self {
-            Self::V2(draft) => draft.header().to_vec(),
+            Self::V2(draft, _) => draft.header().to_vec(),
             Self::Plain(_) | Self::V1(..) => Vec::new(),
         }
     }
@@ -215,7 +267,7 @@ impl Sealer {
         match self {
             Self::Plain(_) => clear,
             Self::V1(cipher, _) => cipher.size().sealed(),
-            Self::V2(draft) => draft.params().sealed_len(clear),
+            Self::V2(draft, _) => draft.params().sealed_len(clear),
         }
     }
 
@@ -239,8 +291,9 @@ impl Sealer {
                 cipher.seal(clear, place)?;
                 digest.update(place);
             }
-            Self::V2(draft) => {
+            Self::V2(draft, salts) => {
                 let sealed: SealedExtent = draft.seal(index, clear, place)?;
+                salts.push(sealed.salt());
                 draft.place(sealed)?;
             }
         }
@@ -274,7 +327,7 @@ impl Sealer {
                     entry: entry(digest.finish()),
                 }
             }
-            Self::V2(mut draft) => {
+            Self::V2(mut draft, _) => {
                 let attributes = Attributes { mtime_ns, mode: 0 };
                 let committed = draft.commit(clear, attributes)?;
                 let footer = committed.footer;

@@ -204,7 +204,7 @@ impl Desk {
         let upload = Upload {
             to: &self.dataset,
             engine: &Engine::new(&self.limits),
-            journal: &self.journal("upload"),
+            journal: &Arc::new(self.journal("upload")),
             known,
             mirror,
         };
@@ -219,7 +219,7 @@ impl Desk {
         let upload = Upload {
             to,
             engine: &Engine::new(&self.limits),
-            journal: &self.journal("encrypt"),
+            journal: &Arc::new(self.journal("encrypt")),
             known: None,
             mirror: false,
         };
