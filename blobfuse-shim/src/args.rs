@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
-use blob_format::Params;
+use blob_format::Format;
+use blob_format::manifest::ManifestHmac;
 use blob_fs::Mode;
 use clap::{Args as ClapArgs, ValueEnum};
 use url::Url;
@@ -16,14 +17,9 @@ pub enum EncryptionMode {
     /// This process: the storage service sees cipher text only.
     #[value(name = "CSE")]
     Cse,
-}
-
-/// Layout of client-side encrypted files.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
-pub enum Format {
-    /// Authenticated segments, extents and commits.
-    #[default]
-    V2,
+    /// The storage service, with a key of its own: it can read everything at any time.
+    #[value(name = "SSE")]
+    Sse,
 }
 
 /// The measured command line and environment of a shim.
@@ -41,9 +37,12 @@ pub struct Args {
     /// Who encrypts.
     #[arg(long, value_enum, default_value = "CPK", ignore_case = true)]
     pub encryption_mode: EncryptionMode,
-    /// Layout of files under CSE.
-    #[arg(long, value_enum, default_value = "v2")]
-    pub format: Format,
+    /// Layout of files under CSE, as contracts call it; `v2` by default.
+    #[arg(long, value_parser = Format::from_contract)]
+    pub format: Option<Format>,
+    /// Keyed tree head of the manifest that a source must have: 64 lower case hexadecimal digits. Only its files are shown.
+    #[arg(long)]
+    pub manifest_hmac: Option<ManifestHmac>,
     /// Name of the access point; also of the socket.
     #[arg(long, env = "ACCESS_NAME")]
     pub access_name: String,
@@ -62,27 +61,21 @@ pub struct Args {
     /// Blob endpoint of the account, with or without `https://`.
     #[arg(long, env = "AZURE_STORAGE_BLOB_ENDPOINT")]
     pub blob_endpoint: Option<String>,
-    /// Attestation service for the key release.
-    #[arg(long, env = "MAA_ENDPOINT")]
-    pub maa_endpoint: String,
-    /// Vault of the key encryption key.
-    #[arg(long, env = "AKV_ENDPOINT")]
-    pub akv_endpoint: String,
-    /// Name of the key encryption key.
-    #[arg(long, env = "KID")]
-    pub kid: String,
+    /// The account's names are hierarchical (ADLS Gen2); anything else is refused.
+    #[arg(long, overrides_with = "no_use_adls")]
+    pub use_adls: bool,
+    /// The account's names are flat; anything else is refused. By default the account is asked.
+    #[arg(long, overrides_with = "use_adls")]
+    pub no_use_adls: bool,
+    /// Where the key is; nowhere under SSE.
+    #[command(flatten)]
+    pub key: KeyArgs,
     /// Identity for storage and vault.
     #[arg(long, env = "CLIENT_ID")]
     pub client_id: String,
     /// Its tenant.
     #[arg(long, env = "TENANT_ID")]
     pub tenant_id: String,
-    /// Name of the secret that holds the wrapped key.
-    #[arg(long, env = "WRAPPED_DEK_SECRET")]
-    pub wrapped_dek_secret: String,
-    /// Vault of that secret.
-    #[arg(long, env = "WRAPPED_DEK_AKV_ENDPOINT")]
-    pub wrapped_dek_akv_endpoint: String,
     /// Memory for file content in MiB: cache, read-ahead and what is written together.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(64..=65_536))]
     pub memory_limit_mb: u32,
@@ -95,6 +88,50 @@ pub struct Args {
     pub volume_status: PathBuf,
 }
 
+/// Where the data encryption key is, and who must vouch for the room before it is released.
+#[derive(ClapArgs, Clone, Debug)]
+pub struct KeyArgs {
+    /// Attestation service for the key release.
+    #[arg(long, env = "MAA_ENDPOINT")]
+    pub maa_endpoint: Option<String>,
+    /// Vault of the key encryption key.
+    #[arg(long, env = "AKV_ENDPOINT")]
+    pub akv_endpoint: Option<String>,
+    /// Name of the key encryption key.
+    #[arg(long, env = "KID")]
+    pub kid: Option<String>,
+    /// Name of the secret that holds the wrapped key.
+    #[arg(long, env = "WRAPPED_DEK_SECRET")]
+    pub wrapped_dek_secret: Option<String>,
+    /// Vault of that secret.
+    #[arg(long, env = "WRAPPED_DEK_AKV_ENDPOINT")]
+    pub wrapped_dek_akv_endpoint: Option<String>,
+}
+
+impl KeyArgs {
+    fn all(&self) -> [(&'static str, &Option<String>); 5] {
+        [
+            ("--maa-endpoint", &self.maa_endpoint),
+            ("--akv-endpoint", &self.akv_endpoint),
+            ("--kid", &self.kid),
+            ("--wrapped-dek-secret", &self.wrapped_dek_secret),
+            ("--wrapped-dek-akv-endpoint", &self.wrapped_dek_akv_endpoint),
+        ]
+    }
+
+    /// All of it or, without a key, nothing of it.
+    fn check(&self, is_keyed: bool) -> Result<(), ShimError> {
+        let wrong = |(_, value): &(_, &Option<String>)| value.is_some() != is_keyed;
+        match self.all().into_iter().find(wrong) {
+            None => Ok(()),
+            Some((name, _)) if is_keyed => Err(ShimError::Config(format!("{name} is missing"))),
+            Some((name, _)) => Err(ShimError::Config(format!(
+                "{name} names a key, and under SSE there is none"
+            ))),
+        }
+    }
+}
+
 impl Args {
     /// Whether changes are refused: unless they are allowed explicitly.
     pub const fn is_read_only(&self) -> bool {
@@ -103,10 +140,21 @@ impl Args {
 
     /// How content lies in storage.
     pub fn mode(&self) -> Mode {
-        match (self.encryption_mode, self.format) {
-            (EncryptionMode::Cpk, _) => Mode::Cpk,
-            (EncryptionMode::Cse, Format::V2) => Mode::CseV2(Params::default()),
+        match self.encryption_mode {
+            EncryptionMode::Cpk => Mode::Cpk,
+            EncryptionMode::Sse => Mode::Sse,
+            EncryptionMode::Cse => self.format.unwrap_or_default().into(),
         }
+    }
+
+    /// Whether the dataset has a key of its owner.
+    pub(crate) fn is_keyed(&self) -> bool {
+        self.encryption_mode != EncryptionMode::Sse
+    }
+
+    /// Memory for file content in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        u64::from(self.memory_limit_mb) << 20
     }
 
     pub(crate) fn check(&self) -> Result<(), ShimError> {
@@ -119,10 +167,51 @@ impl Args {
         if !sidecar_http::services::is_shim(self.uid) {
             return bad("the uid is none that is set aside for shims");
         }
+        if self.format.is_some() && self.encryption_mode != EncryptionMode::Cse {
+            return bad("a format is for encryption mode CSE only");
+        }
+        self.key.check(self.is_keyed())?;
+        let least = self.mode().least_memory();
+        if self.memory() < least {
+            let least = least >> 20;
+            return bad(&format!(
+                "the format needs a memory limit of at least {least} MiB (--memory-limit-mb)"
+            ));
+        }
         if !self.mount_path.is_absolute() || self.mount_path.parent().is_none() {
             return bad("the mount path must be absolute and not /");
         }
+        if self.manifest_hmac.is_some() && !self.is_read_only() {
+            return bad("a manifest pins what a source holds; this mount may be written");
+        }
+        if self.manifest_hmac.is_some() && !self.is_keyed() {
+            return bad(
+                "a manifest is checked with the dataset's key, and under SSE there is none",
+            );
+        }
         self.endpoint().map(|_| ())
+    }
+
+    /// Whether names are hierarchical, if the command line says so.
+    pub const fn hierarchical(&self) -> Option<bool> {
+        match (self.use_adls, self.no_use_adls) {
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            _ => None,
+        }
+    }
+
+    /// The same account's endpoint for hierarchical names; none can be told of a private name.
+    pub(crate) fn dfs_endpoint(&self) -> Result<Option<Url>, ShimError> {
+        let mut url = self.endpoint()?;
+        let host = url.host_str().unwrap_or_default();
+        let Some((account, rest)) = host.split_once(".blob.") else {
+            return Ok(None);
+        };
+        let host = format!("{account}.dfs.{rest}");
+        let named = url.set_host(Some(&host));
+        named.map_err(|error| ShimError::Config(format!("blob endpoint: {error}")))?;
+        Ok(Some(url))
     }
 
     pub(crate) fn endpoint(&self) -> Result<Url, ShimError> {
@@ -137,6 +226,9 @@ impl Args {
 
 #[cfg(test)]
 mod tests {
+    use blob_format::Params;
+    use blob_format::azure::{Integrity, RegionSize};
+    use blob_format::v1::BlockSize;
     use clap::Parser;
 
     use super::*;
@@ -173,10 +265,91 @@ mod tests {
     #[test]
     fn unknown_modes_and_formats_are_refused() {
         assert_eq!(parse("--encryption-mode CPK").unwrap().mode(), Mode::Cpk);
-        let cse = parse("--encryption-mode CSE --format v2").unwrap();
-        assert_eq!(cse.mode(), Mode::CseV2(Params::default()));
-        assert!(parse("--encryption-mode SSE").is_err());
-        assert!(parse("--encryption-mode CSE --format auto").is_err());
+        let v2 = Mode::CseV2(Params::default());
+        assert_eq!(parse("--encryption-mode CSE").unwrap().mode(), v2);
+        for (name, mode) in [
+            ("v2", v2),
+            ("cse-v1", Mode::CseV1(BlockSize::MIB_16)),
+            ("cse-v1-4m", Mode::CseV1(BlockSize::MIB_4)),
+            (
+                "azure-cse-2.1",
+                Mode::CseAzure(RegionSize::default(), Integrity::Foreign),
+            ),
+            (
+                "azure-cse-2.1-sealed",
+                Mode::CseAzure(RegionSize::default(), Integrity::Sealed),
+            ),
+        ] {
+            let args = parse(&format!("--encryption-mode CSE --format {name}")).unwrap();
+            args.check().unwrap();
+            assert_eq!(args.mode(), mode);
+            let args = parse(&format!("--encryption-mode CPK --format {name}")).unwrap();
+            assert!(matches!(args.check(), Err(ShimError::Config(_))));
+        }
+        for name in ["auto", "V2", "azure-cse-1.0"] {
+            assert!(parse(&format!("--encryption-mode CSE --format {name}")).is_err());
+        }
+        assert!(parse("--encryption-mode None").is_err());
+    }
+
+    #[test]
+    fn a_key_is_named_whole_where_there_is_one_and_not_at_all_where_there_is_none() {
+        let mut sse = parse("--encryption-mode SSE").unwrap();
+        assert_eq!(sse.mode(), Mode::Sse);
+        assert!(matches!(sse.check(), Err(ShimError::Config(_))));
+        sse.key = KeyArgs {
+            maa_endpoint: None,
+            akv_endpoint: None,
+            kid: None,
+            wrapped_dek_secret: None,
+            wrapped_dek_akv_endpoint: None,
+        };
+        sse.check().unwrap();
+        for mode in [EncryptionMode::Cpk, EncryptionMode::Cse] {
+            let mut args = parse("").unwrap();
+            args.encryption_mode = mode;
+            args.check().unwrap();
+            args.key.kid = None;
+            assert!(matches!(args.check(), Err(ShimError::Config(_))));
+        }
+    }
+
+    #[test]
+    fn blocks_that_the_budget_cannot_hold_are_refused_at_the_start() {
+        let cse = "--encryption-mode CSE --format";
+        for (format, least) in [("cse-v1", 80), ("cse-v1-4m", 64), ("azure-cse-2.1", 64)] {
+            let args = |memory| parse(&format!("{cse} {format} --memory-limit-mb {memory}"));
+            args(least).unwrap().check().unwrap();
+            if least > 64 {
+                let error = args(least - 1).unwrap().check().unwrap_err();
+                assert!(error.to_string().contains("80 MiB"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_manifest_pins_sources_only() {
+        let root = "0123456789abcdef".repeat(4);
+        let pinned = parse(&format!("--manifest-hmac {root}")).unwrap();
+        pinned.check().unwrap();
+        assert_eq!(pinned.manifest_hmac.unwrap().to_string(), root);
+        let sink = parse(&format!("--no-read-only --manifest-hmac {root}")).unwrap();
+        assert!(matches!(sink.check(), Err(ShimError::Config(_))));
+        for wrong in ["", "00", &root.to_uppercase(), &format!("{root}0")] {
+            assert!(parse(&format!("--manifest-hmac={wrong}")).is_err());
+        }
+    }
+
+    #[test]
+    fn the_kind_of_names_is_said_or_asked() {
+        assert_eq!(parse("").unwrap().hierarchical(), None);
+        let adls = parse("--use-adls --blob-endpoint l.blob.storage.azure.net").unwrap();
+        assert_eq!(adls.hierarchical(), Some(true));
+        let dfs = adls.dfs_endpoint().unwrap().unwrap();
+        assert_eq!(dfs.as_str(), "https://l.dfs.storage.azure.net/");
+        let flat = parse("--use-adls --no-use-adls --blob-endpoint l.example").unwrap();
+        assert_eq!(flat.hierarchical(), Some(false));
+        assert_eq!(flat.dfs_endpoint().unwrap(), None);
     }
 
     #[test]

@@ -40,9 +40,24 @@ pub enum ShimError {
     /// The nonce is not hexadecimal, or too short or too long.
     #[error("the nonce must be 16 to 128 hexadecimal digits")]
     Nonce,
+    /// The account's names are not of the kind that the command line says.
+    #[error("the account's names are {}, the command line says {}", kind(*.found), kind(!*.found))]
+    Names {
+        /// Whether they are hierarchical.
+        found: bool,
+    },
+    /// The endpoint for hierarchical names cannot be told from the blob endpoint.
+    #[error(
+        "the account's names are hierarchical, and its blob endpoint does not tell the other one"
+    )]
+    NoDfsEndpoint,
     /// The mount went away while it was served.
     #[error("the file system was unmounted by somebody else")]
     Unmounted,
+}
+
+const fn kind(hierarchical: bool) -> &'static str {
+    if hierarchical { "hierarchical" } else { "flat" }
 }
 
 impl ShimError {
@@ -69,13 +84,17 @@ impl Coded for ShimError {
             Self::NotReady => "CR-MOUNT-0035",
             Self::Nonce => "CR-MOUNT-0036",
             Self::Unmounted => "CR-MOUNT-0037",
+            Self::Names { .. } => "CR-MOUNT-0050",
+            Self::NoDfsEndpoint => "CR-MOUNT-0051",
             Self::Key(error) | Self::Token(error) => error.code(),
         }
     }
 
     fn fault(&self) -> Fault {
         match self {
-            Self::Config(_) | Self::Nonce => Fault::Caller,
+            Self::Config(_) | Self::Nonce | Self::Names { .. } | Self::NoDfsEndpoint => {
+                Fault::Caller
+            }
             Self::NotRoot | Self::System { .. } | Self::Unmounted => Fault::Platform,
             Self::NotAKey | Self::NotAToken => Fault::Upstream { retry: false },
             Self::NotReady => Fault::Upstream { retry: true },

@@ -45,17 +45,31 @@ impl Drop for Unwrapped {
     }
 }
 
+/// The key of the mount. Under SSE the contract names none: what would need one works with a key that nobody learns.
+pub(crate) async fn obtain(args: &Args, process: &Process) -> Result<Dek, ShimError> {
+    match args.is_keyed() {
+        true => unwrap(args, process).await,
+        false => Dek::generate().map_err(|_| ShimError::NotAKey),
+    }
+}
+
+fn text(value: &Option<String>) -> &str {
+    value.as_deref().unwrap_or_default()
+}
+
 #[tracing::instrument(name = "secrets.unwrap", skip_all)]
-pub(crate) async fn unwrap(args: &Args, process: &Process) -> Result<Dek, ShimError> {
+async fn unwrap(args: &Args, process: &Process) -> Result<Dek, ShimError> {
+    let key = &args.key;
+    // All are there: the arguments were checked.
     let request = Unwrap {
         client_id: &args.client_id,
         tenant_id: &args.tenant_id,
-        kid: &args.wrapped_dek_secret,
-        akv_endpoint: &args.wrapped_dek_akv_endpoint,
+        kid: text(&key.wrapped_dek_secret),
+        akv_endpoint: text(&key.wrapped_dek_akv_endpoint),
         kek: Kek {
-            kid: &args.kid,
-            akv_endpoint: &args.akv_endpoint,
-            maa_endpoint: &args.maa_endpoint,
+            kid: text(&key.kid),
+            akv_endpoint: text(&key.akv_endpoint),
+            maa_endpoint: text(&key.maa_endpoint),
         },
     };
     let secrets = process.client(&SECRETS).with_deadline(DEADLINE);

@@ -14,6 +14,6 @@ mod routes;
 mod run;
 mod tokens;
 
-pub use args::{Args, EncryptionMode, Format};
+pub use args::{Args, EncryptionMode, KeyArgs};
 pub use error::ShimError;
 pub use run::start;

@@ -111,9 +111,11 @@ pub fn attach(path: &Path, owner: u32, read_only: bool) -> Result<OwnedFd, ShimE
 fn detach_dead(path: &Path) -> Result<(), ShimError> {
     // Mounts can lie over one another; no honest number of crashes comes close.
     for _ in 0..64 {
-        match fs::symlink_metadata(path) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => {
-                nix::mount::umount2(path, MntFlags::MNT_DETACH)
+        // Not `stat`: the kernel answers that from memory for as long as it may believe the dead process.
+        match nix::sys::statvfs::statvfs(path) {
+            Err(Errno::ENOTCONN) => {
+                let flags = MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
+                nix::mount::umount2(path, flags)
                     .map_err(ShimError::system("detaching a dead mount"))?;
             }
             _ => return Ok(()),

@@ -73,8 +73,8 @@ async fn run(args: Args, mounted: Mounted, process: Process) -> anyhow::Result<E
     let latch = process.latch("mount");
     let ready = Ready::default();
     let (ended, mut end) = oneshot::channel();
-    let served = routes(&ready);
     let stopping = process.stopping();
+    let served = routes(&ready, &stopping);
     let boot = boot(&args, &process, device, ended, &ready);
     let serving = process.serve(served);
     tokio::pin!(serving);
@@ -121,24 +121,43 @@ async fn boot(
     ready: &OnceLock<FileSystem>,
 ) -> anyhow::Result<()> {
     let (secrets, identity) = (process.client(&SECRETS), process.client(&IDENTITY));
-    tokio::try_join!(secrets.wait_ready(PEERS), identity.wait_ready(PEERS))?;
-    let dek = Arc::new(crate::key::unwrap(args, process).await?);
-    let store = store(args, process, &dek)?;
+    match args.is_keyed() {
+        true => {
+            tokio::try_join!(secrets.wait_ready(PEERS), identity.wait_ready(PEERS)).map(drop)?
+        }
+        false => identity.wait_ready(PEERS).await?,
+    }
+    let dek = Arc::new(crate::key::obtain(args, process).await?);
+    let store = store(args, process, &dek).await?;
     let options = Options {
         read_only: args.is_read_only(),
         ttl: Duration::from_secs(if args.is_read_only() { 60 } else { 5 }),
-        memory: u64::from(args.memory_limit_mb) << 20,
+        memory: args.memory(),
+        key_id: args.key.wrapped_dek_secret.clone().unwrap_or_default(),
         ..Options::default()
     };
-    let fs = FileSystem::new(store, dek, args.mode(), options);
-    fs.probe().await.context("the first listing")?;
+    let fs = match args.manifest_hmac {
+        Some(contract) => FileSystem::pinned(store, dek, args.mode(), options, contract)
+            .await
+            .context("the manifest")?,
+        None => {
+            let fs = FileSystem::new(store, dek, args.mode(), options);
+            fs.probe().await.context("the first listing")?;
+            fs
+        }
+    };
     fuse::serve(fs.clone(), device, ended).await?;
-    tracing::info!(mode = ?args.encryption_mode, read_only = args.is_read_only(), "mounted");
+    tracing::info!(
+        mode = ?args.mode(),
+        read_only = args.is_read_only(),
+        pinned = args.manifest_hmac.is_some(),
+        "mounted"
+    );
     let _ = ready.set(fs);
     Ok(())
 }
 
-fn store(args: &Args, process: &Process, dek: &Dek) -> anyhow::Result<Arc<dyn BlobStore>> {
+async fn store(args: &Args, process: &Process, dek: &Dek) -> anyhow::Result<Arc<dyn BlobStore>> {
     let identity = process.client(&IDENTITY);
     let tokens = crate::tokens::source(identity, &args.tenant_id, &args.client_id);
     let mut config = AzureConfig::new(args.endpoint()?, &args.container, Arc::new(tokens));
@@ -147,6 +166,17 @@ fn store(args: &Args, process: &Process, dek: &Dek) -> anyhow::Result<Arc<dyn Bl
         config.key = Some(Arc::new(CustomerKey::new(dek)));
     }
     let client = HttpsClient::new(&process.common().trust()?)?;
+    let store = AzureStore::new(config.clone(), client.clone())?;
+    let found = store.is_hierarchical().await;
+    let found = found.context("whether the account's names are hierarchical")?;
+    if args.hierarchical().is_some_and(|said| said != found) {
+        return Err(ShimError::Names { found }.into());
+    }
+    if !found {
+        return Ok(Arc::new(store));
+    }
+    let dfs = args.dfs_endpoint()?.ok_or(ShimError::NoDfsEndpoint)?;
+    config.dfs_endpoint = Some(dfs);
     Ok(Arc::new(AzureStore::new(config, client)?))
 }
 

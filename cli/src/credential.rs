@@ -43,6 +43,13 @@ impl Access {
         }
     }
 
+    /// The PEM of the one more root.
+    pub(crate) fn extra_roots(&self) -> Result<Option<Vec<u8>>, CliError> {
+        let path = self.ca_file.as_deref();
+        let path = path.filter(|path| !path.as_os_str().is_empty());
+        path.map(read_roots).transpose()
+    }
+
     /// Reads the roots and the credential.
     pub(crate) fn azure(&self) -> Result<Azure, CliError> {
         #[cfg(test)]
@@ -62,9 +69,11 @@ fn trust(ca_file: Option<&Path>) -> Result<Trust, CliError> {
     let Some(path) = ca_file.filter(|path| !path.as_os_str().is_empty()) else {
         return Ok(Trust::web());
     };
-    let pem =
-        std::fs::read(path).map_err(|error| CliError::io(path.display().to_string(), error))?;
-    Ok(Trust::web().with_extra_pem(&pem)?)
+    Ok(Trust::web().with_extra_pem(&read_roots(path)?)?)
+}
+
+fn read_roots(path: &Path) -> Result<Vec<u8>, CliError> {
+    std::fs::read(path).map_err(|error| CliError::io(path.display().to_string(), error))
 }
 
 /// Who the owner is.

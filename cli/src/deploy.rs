@@ -16,10 +16,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use policy::{ContainerGroup, ImageManifest};
+use policy::ContainerGroup;
+use policy::emit::cce::{CceOptions, cce};
 use serde::Serialize;
 
 pub use error::DeployError;
+
+use crate::policy::layers::LayerArgs;
 use group_dir::GroupDir;
 
 /// What an operator types.
@@ -40,9 +43,9 @@ pub struct DeployArgs {
     /// Start this group instead of the accepted one. Its evidence differs, so vaults and CGS refuse it.
     #[arg(long, value_name = "FILE")]
     pub template_file: Option<PathBuf>,
-    /// Image manifest with the executables of this machine.
-    #[arg(long, value_name = "FILE")]
-    pub images: PathBuf,
+    /// The images, with the executables of this machine.
+    #[command(flatten)]
+    pub layers: LayerArgs,
     /// A new directory for volumes, logs and the security context.
     #[arg(long, value_name = "DIRECTORY")]
     pub group_dir: PathBuf,
@@ -76,8 +79,11 @@ pub async fn run(args: DeployArgs) -> Result<ExitCode, DeployError> {
         });
     }
     let group = group(&args).await?;
-    let images = ImageManifest::read(&args.images)?;
-    let directory = GroupDir::create(&args.group_dir, &group, args.platform_dir.as_deref())?;
+    let unusable = |error| DeployError::Images(Box::new(error));
+    let images = args.layers.manifest().map_err(unusable)?;
+    let layers = args.layers.of(&group).map_err(unusable)?;
+    let policy = cce(&group, &layers, &CceOptions::default())?;
+    let directory = GroupDir::create(&args.group_dir, &policy, args.platform_dir.as_deref())?;
     let code = match args.target.as_str() {
         "compose" => compose::run(&directory, &group, &images, args.network).await?,
         _ => processes::run(&directory, &policy::emit::local(&group, &images)?).await?,

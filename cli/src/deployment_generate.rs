@@ -1,18 +1,21 @@
 //! `cleanroom governance deployment generate`: from an accepted contract to what exactly will run.
 
 use cleanroom_spec::Specification;
-use policy::{Deployment, ImageManifest, PolicyError};
+use policy::Deployment;
+use policy::emit::cce::cce;
+use policy_simulate::Document;
+use policy_simulate::lint::{Severity, lint};
 use serde_json::{Value, json};
 use sidecar_http::Coded;
 
-use crate::governance::{GenerateArgs, Workspace, workspace};
+use crate::governance::{GenerateArgs, Target, Workspace, workspace};
 use crate::{CliError, stores};
 
-/// Writes `cleanroom-container-group.json` (the policy bytes) and `cleanroom-governance-policy.json`; `contract` is the whole
-/// contract as CGS shows it.
+/// Writes `cleanroom-container-group.json`, `cleanroom-policy.rego` (the bytes that are measured),
+/// `cleanroom-governance-policy.json` and the template of the target; `contract` is the whole contract as CGS shows it.
 ///
 /// # Errors
-/// The contract is not valid, an image is missing, or the target is not made by this version.
+/// The contract is not valid, an image or its layers are missing, or no template can be made.
 pub async fn run(contract: Value, args: GenerateArgs) -> Result<Value, Box<dyn Coded>> {
     generate(&contract, &args).map_err(|error| Box::new(error) as Box<dyn Coded>)
 }
@@ -23,16 +26,6 @@ fn generate(contract: &Value, args: &GenerateArgs) -> Result<Value, CliError> {
             argument: "--output-dir",
             reason: format!("{} is no folder", args.output_dir.display()),
         });
-    }
-    match args.target.as_str() {
-        "local" => {}
-        "arm" => return Err(PolicyError::Arm.into()),
-        other => {
-            return Err(CliError::Argument {
-                argument: "--target",
-                reason: format!("{other:?} is neither local nor arm"),
-            });
-        }
     }
     let text = contract
         .get("data")
@@ -69,27 +62,64 @@ fn write(
     deployment: &Deployment,
     args: &GenerateArgs,
 ) -> Result<Value, CliError> {
-    let group = policy::build(spec, deployment, &ImageManifest::read(&args.images)?)?;
-    let governance = policy::emit::governance(&group)?;
-    let bytes = group.policy_bytes()?;
-    let group_file = args.output_dir.join("cleanroom-container-group.json");
-    let policy_file = args.output_dir.join("cleanroom-governance-policy.json");
-    stores::write_text(&group_file, &String::from_utf8_lossy(&bytes))?;
-    stores::write_text(&policy_file, &policy::canonical_json(&governance))?;
-    Ok(json!({
-        "hostData": group.host_data()?.to_string(),
-        "files": [group_file, policy_file],
-    }))
+    let group = policy::build(spec, deployment, &args.layers.manifest()?)?;
+    let text = cce(&group, &args.layers.of(&group)?, &args.form.options())?;
+    let host_data = text.host_data()?;
+    let mut made = vec![
+        (
+            "cleanroom-container-group.json",
+            policy::canonical_json(&group.to_json()?),
+        ),
+        ("cleanroom-policy.rego", text.as_str().to_owned()),
+        (
+            "cleanroom-governance-policy.json",
+            policy::canonical_json(&policy::emit::governance(&host_data)),
+        ),
+    ];
+    let options = args.form.template(spec);
+    match args.target {
+        Target::Local => {}
+        Target::Arm => made.push((
+            "cleanroom-arm-template.json",
+            pretty(&policy::emit::arm(&group, &text, &options)?)?,
+        )),
+        Target::Pod => made.push((
+            "cleanroom-pod.json",
+            pretty(&policy::emit::pod(&group, &text, &options)?)?,
+        )),
+    }
+    // Read back by the code that a voter uses, and nothing is written before all is made.
+    let findings: Vec<_> = lint(&Document::policy(text.as_str())?)
+        .iter()
+        .filter(|one| one.severity > Severity::Note)
+        .map(ToString::to_string)
+        .collect();
+    let files: Vec<_> = made
+        .iter()
+        .map(|(name, _)| args.output_dir.join(name))
+        .collect();
+    for (file, (_, text)) in files.iter().zip(&made) {
+        stores::write_text(file, text)?;
+    }
+    Ok(json!({"hostData": host_data.to_string(), "files": files, "findings": findings}))
+}
+
+fn pretty(value: &Value) -> Result<String, CliError> {
+    serde_json::to_string_pretty(value).map_err(|error| CliError::io("the template", error.into()))
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
+    use base64::Engine as _;
+    use base64::prelude::BASE64_STANDARD;
     use sha2::{Digest, Sha256};
 
     use super::*;
     use crate::governance::Shared;
+    use crate::policy::generate::FormArgs;
+    use crate::policy::layers::LayerArgs;
 
     const HELLO: &str = include_str!("../../tests/vectors/spec/hello-job.yaml");
 
@@ -97,9 +127,10 @@ mod tests {
         GenerateArgs {
             contract_id: "collab1".to_owned(),
             output_dir: folder.to_owned(),
-            images: folder.join("images.json"),
+            layers: LayerArgs::of_manifest(folder.join("images.json")),
+            form: FormArgs::default(),
             insecure_virtual: false,
-            target: "local".to_owned(),
+            target: Target::Local,
             extra_roots: None,
             shared: Shared {
                 governance_client: "litware".to_owned(),
@@ -113,16 +144,14 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_is_not_made_is_refused_with_its_own_code() {
+    fn without_a_folder_nothing_is_written() {
         let folder = tempfile::tempdir().unwrap();
-        let contract = json!({"data": HELLO});
         let mut wanted = args(folder.path());
-        wanted.target = "arm".to_owned();
-        assert_eq!(code(generate(&contract, &wanted)), "CR-POLICY-0012");
-        wanted.target = "kubernetes".to_owned();
-        assert_eq!(code(generate(&contract, &wanted)), "CR-CLI-0003");
         wanted.output_dir = folder.path().join("missing");
-        assert_eq!(code(generate(&contract, &wanted)), "CR-CLI-0003");
+        assert_eq!(
+            code(generate(&json!({"data": HELLO}), &wanted)),
+            "CR-CLI-0003"
+        );
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
@@ -140,10 +169,13 @@ mod tests {
             "code-launcher",
         ]
         .iter()
-        .map(|name| json!({"name": name, "digest": format!("sha256:{:064x}", name.len())}))
+        .map(|name| {
+            let layer = json!({"diff_id": format!("sha256:{:064x}", 1), "root_hash": format!("{:064x}", name.len())});
+            json!({"name": name, "digest": format!("sha256:{:064x}", name.len()), "layers": [layer]})
+        })
         .collect();
         std::fs::write(folder.path().join("images.json"), json!(images).to_string()).unwrap();
-        let args = args(folder.path());
+        let mut args = args(folder.path());
         let deployment = Deployment {
             contract_id: "collab1".to_owned(),
             ccf_endpoint: "https://cgs.operator.example".to_owned(),
@@ -154,9 +186,9 @@ mod tests {
         let spec = Specification::from_yaml(HELLO).unwrap();
         let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
         let told = write(&spec, &deployment, &args).unwrap();
-        let group = read("cleanroom-container-group.json");
+        let text = read("cleanroom-policy.rego");
         let policy = read("cleanroom-governance-policy.json");
-        let hash = hex::encode(Sha256::digest(&group));
+        let hash = hex::encode(Sha256::digest(&text));
         assert_eq!(told["hostData"], hash);
         assert_eq!(
             serde_json::from_slice::<Value>(&policy).unwrap(),
@@ -166,7 +198,24 @@ mod tests {
             }})
         );
         write(&spec, &deployment, &args).unwrap();
-        assert_eq!(read("cleanroom-container-group.json"), group);
+        assert_eq!(read("cleanroom-policy.rego"), text);
         assert_eq!(read("cleanroom-governance-policy.json"), policy);
+
+        // A template needs a registry, and without one nothing is written.
+        args.target = Target::Arm;
+        assert_eq!(code(write(&spec, &deployment, &args)), "CR-POLICY-0012");
+        assert!(!folder.path().join("cleanroom-arm-template.json").exists());
+        args.form.registry = Some("litware.azurecr.io".to_owned());
+        let told = write(&spec, &deployment, &args).unwrap();
+        let template: Value = serde_json::from_slice(&read("cleanroom-arm-template.json")).unwrap();
+        let carried =
+            &template["resources"][0]["properties"]["confidentialComputeProperties"]["ccePolicy"];
+        let carried = BASE64_STANDARD.decode(carried.as_str().unwrap()).unwrap();
+        assert_eq!(carried, read("cleanroom-policy.rego"));
+        assert_eq!(told["hostData"], hex::encode(Sha256::digest(&carried)));
+        args.target = Target::Pod;
+        write(&spec, &deployment, &args).unwrap();
+        let pod: Value = serde_json::from_slice(&read("cleanroom-pod.json")).unwrap();
+        assert_eq!(pod["kind"], "Pod");
     }
 }

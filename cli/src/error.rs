@@ -7,8 +7,10 @@ use blob_store::StoreError;
 use cleanroom_crypto::CryptoError;
 use cleanroom_spec::SpecError;
 use http::StatusCode;
+use image_layers::{ImageError, LayerError};
 use keyvault::KeyVaultError;
 use policy::PolicyError;
+use policy_simulate::SimulateError;
 use sidecar_http::{Coded, Fault, HttpsError};
 use thiserror::Error;
 
@@ -173,6 +175,12 @@ pub enum CliError {
     /// HTTPS.
     #[error(transparent)]
     Https(#[from] HttpsError),
+    /// An image and its layers.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// A policy's text.
+    #[error("policy")]
+    Simulate(#[from] SimulateError),
     /// The governance service.
     #[error(transparent)]
     Governance(#[from] Box<GovCliError>),
@@ -239,6 +247,8 @@ impl Coded for CliError {
             Self::Store(error) => error.code(),
             Self::Vault(error) => error.code(),
             Self::Https(error) => error.code(),
+            Self::Image(error) => error.code(),
+            Self::Simulate(error) => error.code(),
             Self::Governance(error) => error.code(),
         }
     }
@@ -254,8 +264,26 @@ impl Coded for CliError {
             Self::Store(error) => error.fault(),
             Self::Vault(error) => error.fault(),
             Self::Https(error) => error.fault(),
+            Self::Simulate(error) => error.fault(),
+            Self::Image(error) => fault_of_image(error),
             Self::Governance(error) => error.fault(),
             _ => Fault::Caller,
         }
+    }
+}
+
+/// Who must act when an image has no hashes.
+fn fault_of_image(error: &ImageError) -> Fault {
+    match error {
+        ImageError::Layer { source, .. } | ImageError::Alone { source, .. } => match source {
+            LayerError::Read { .. } | LayerError::Worker | LayerError::Write { .. } => {
+                Fault::Platform
+            }
+            _ => Fault::Caller,
+        },
+        ImageError::Read { .. } | ImageError::CacheWrite { .. } => Fault::Platform,
+        ImageError::Remote { .. } => Fault::Upstream { retry: true },
+        ImageError::Denied { .. } => Fault::Denied,
+        _ => Fault::Caller,
     }
 }

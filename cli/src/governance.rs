@@ -32,7 +32,7 @@ use serde_json::Value;
 pub use client::{ClientCommand, ClientStore, Workspace};
 pub use connection::Connection;
 pub use contract::ContractCommand;
-pub use deployment::{DeploymentCommand, GenerateArgs};
+pub use deployment::{DeploymentCommand, GenerateArgs, Target};
 pub use error::GovCliError;
 pub use event::EventCommand;
 pub use member::MemberCommand;
@@ -130,6 +130,49 @@ pub async fn deployment_spec(client: &str, contract_id: &str) -> Result<Value, G
     let connection = Connection::open(&ClientStore::of_user()?.load(client)?)?;
     let answer = deployment::template(&connection, contract_id).await?;
     Ok(answer.get("data").cloned().unwrap_or_default())
+}
+
+/// A contract with the deployment that was accepted for it and those that are proposed.
+#[derive(Debug)]
+pub(crate) struct DeploymentOffers {
+    /// The whole contract.
+    pub(crate) contract: Value,
+    /// The accepted template; an empty object as long as none was accepted.
+    pub(crate) template: Value,
+    /// The accepted policy: claim name to list of values.
+    pub(crate) claims: Value,
+    /// Open proposals: id, and one of its actions.
+    pub(crate) actions: Vec<(String, Value)>,
+}
+
+/// What a vote on a deployment is about.
+pub(crate) async fn deployment_offers(
+    connection: &Connection,
+    contract_id: &str,
+) -> Result<DeploymentOffers, GovCliError> {
+    let contract = contract::read(connection, contract_id).await?;
+    let template = deployment::template(connection, contract_id).await?;
+    let policy = deployment::policy(connection, contract_id).await?;
+    let mut ids = std::collections::BTreeSet::new();
+    for answer in [&template, &policy] {
+        let open = answer.get("proposalIds").and_then(Value::as_array);
+        let open = open.into_iter().flatten().filter_map(Value::as_str);
+        ids.extend(open.map(ToOwned::to_owned));
+    }
+    let mut actions = Vec::new();
+    for id in ids {
+        let proposal = proposal::actions(connection, &id).await?;
+        let of_proposal = proposal.get("actions").and_then(Value::as_array);
+        let of_proposal = of_proposal.into_iter().flatten().cloned();
+        actions.extend(of_proposal.map(|action| (id.clone(), action)));
+    }
+    let part = |answer: &Value, name: &str| answer.get(name).cloned().unwrap_or_default();
+    Ok(DeploymentOffers {
+        template: part(&template, "data"),
+        claims: part(&policy, "policy"),
+        contract,
+        actions,
+    })
 }
 
 /// Where a governance client's CGS is and which certificate it is pinned to, for commands that build deployments.

@@ -13,6 +13,7 @@ pub mod deployment_generate;
 pub mod doctor;
 mod error;
 pub mod governance;
+pub mod policy;
 mod results;
 mod secretstore;
 mod stores;
@@ -23,9 +24,9 @@ mod transfer;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use ::policy::PolicyError;
 use clap::{Parser, Subcommand};
 use cleanroom_spec::Problem;
-use policy::PolicyError;
 use serde_json::{Value, json};
 use sidecar_http::{Coded, chain};
 
@@ -71,6 +72,9 @@ enum Command {
     /// A member's voice in the collaboration.
     #[command(subcommand)]
     Governance(governance::GovernanceCommand),
+    /// Policies of container groups, and the hashes they list.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Evidence and release policies.
     #[command(subcommand)]
     Attest(attest::AttestCommand),
@@ -114,6 +118,7 @@ async fn dispatch(command: Command, access: &Access) -> Result<ExitCode, Box<dyn
         Command::Governance(command) => governance::run(command, &mut std::io::stdout())
             .await
             .map_err(shown)?,
+        Command::Policy(command) => return policy::run(command, access).await.map_err(shown),
         Command::Attest(command) => return attest::run(command).map_err(shown),
         Command::Doctor(args) => return doctor::run(args, access).await.map_err(shown),
         Command::Deploy(args) => return deploy::run(args).await.map_err(shown),

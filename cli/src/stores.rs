@@ -86,13 +86,18 @@ pub(crate) enum FormatName {
 }
 
 impl FormatName {
+    /// As contracts have it.
+    pub(crate) const fn in_contracts(self) -> cleanroom_spec::Format {
+        match self {
+            Self::V2 => cleanroom_spec::Format::V2,
+            Self::V1 => cleanroom_spec::Format::CseV1,
+            Self::V1Small => cleanroom_spec::Format::CseV1Mib4,
+        }
+    }
+
     /// The layout.
     pub(crate) fn format(self) -> Result<Format, FormatError> {
-        Format::from_contract(match self {
-            Self::V2 => "v2",
-            Self::V1 => "cse-v1",
-            Self::V1Small => "cse-v1-4m",
-        })
+        Format::from_contract(self.in_contracts().as_str())
     }
 }
 

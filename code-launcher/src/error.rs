@@ -101,6 +101,12 @@ pub enum LaunchError {
     /// The runner is gone.
     #[error("the runner does not answer")]
     RunnerGone,
+    /// The runner let a deadline pass; a dataset's mount may be stuck.
+    #[error("the runner has not answered for {seconds} s")]
+    RunnerLate {
+        /// The deadline.
+        seconds: u64,
+    },
     /// A file of the room.
     #[error("{what}")]
     Io {
@@ -139,7 +145,7 @@ impl Coded for LaunchError {
             Self::SecondStart { .. } => "CR-LAUNCH-0008",
             Self::Limits => "CR-LAUNCH-0009",
             Self::Runtime { .. } => "CR-LAUNCH-0010",
-            Self::RunnerGone => "CR-LAUNCH-0011",
+            Self::RunnerGone | Self::RunnerLate { .. } => "CR-LAUNCH-0011",
             Self::Io { .. } => "CR-LAUNCH-0012",
             Self::Stopped => "CR-LAUNCH-0013",
             Self::Export { .. } => "CR-LAUNCH-0014",

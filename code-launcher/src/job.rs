@@ -2,6 +2,7 @@
 
 mod ending;
 mod undelivered;
+mod watching;
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -18,9 +19,11 @@ use sidecar_kit::Process;
 use tokio::net::unix::pipe;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use self::ending::Exported;
 use self::undelivered::Undelivered;
+use self::watching::Watched;
 use crate::lease::{self, Ended};
 use crate::outcome::Outcome;
 use crate::pull::pull;
@@ -91,6 +94,18 @@ pub(crate) async fn run(config: &Config, link: Link, process: &Process) -> Outco
             runner.kill();
             let stopped = matches!(error, LaunchError::Stopped);
             // The start is on record, or gets there with the next event, so its failure has to as well.
+            if let LaunchError::Dataset { dataset, .. } | LaunchError::Mount { dataset, .. } =
+                &error
+            {
+                // A source that is not what the parties agreed to: they hear of it, whatever else fails.
+                let message = format!("{dataset} is not used: {}", error.code());
+                if timeout(POST_MORTEM, room.note("dataset", &message))
+                    .await
+                    .is_err()
+                {
+                    room.undelivered.keep("dataset", &message, None);
+                }
+            }
             if room.announced.load(Ordering::Relaxed) {
                 let name = &config.application.name;
                 room.note("launcher", &format!("{name} was not started: {error}"))
@@ -98,7 +113,7 @@ pub(crate) async fn run(config: &Config, link: Link, process: &Process) -> Outco
             }
             // The parties get to read why, if they agreed to read anything and their sinks are there: what kept the
             // application from starting may well have kept the sinks away.
-            if tokio::time::timeout(POST_MORTEM, room.export(&mut runner, true))
+            if timeout(POST_MORTEM, room.export(&mut runner, true))
                 .await
                 .is_err()
             {
@@ -156,7 +171,7 @@ impl Room<'_> {
         // Nothing is pulled before the parties consent, and nothing starts on a consent that the pull has outlived.
         self.consent().await?;
         self.timeline.mark("consent");
-        let prepared = tokio::time::timeout(within, async {
+        let prepared = timeout(within, async {
             tokio::try_join!(self.datasets(), self.image())
         });
         let prepared = tokio::select! {
@@ -229,15 +244,20 @@ impl Room<'_> {
 
     /// Every dataset of the application, in parallel.
     async fn datasets(&self) -> Result<(), LaunchError> {
+        let shims = self.datasets_of_application();
+        try_join_all(shims.map(|shim| datasets::prove(self.config, shim, self.process))).await?;
+        self.timeline.mark("datasets_ready");
+        Ok(())
+    }
+
+    /// The shims whose mounts the application sees.
+    fn datasets_of_application(&self) -> impl Iterator<Item = &Service> {
         let application = &self.config.application;
         let names = application
             .datasources
             .keys()
             .chain(application.datasinks.keys());
-        let shims = names.filter_map(|name| self.config.shims.get(name));
-        try_join_all(shims.map(|shim| datasets::prove(self.config, shim, self.process))).await?;
-        self.timeline.mark("datasets_ready");
-        Ok(())
+        names.filter_map(|name| self.config.shims.get(name))
     }
 
     async fn image(&self) -> Result<ImageSettings, LaunchError> {
@@ -278,14 +298,16 @@ impl Room<'_> {
 
     /// Waits for the end of the application, makes its output durable and says so.
     async fn finish(&self, runner: &mut Runner, streams: Streams) -> Finished {
-        let (code, why) = self.hold(runner).await;
+        let mut watched = Watched::new(self.datasets_of_application());
+        let (code, why) = self.watch_while(&mut watched, self.hold(runner)).await;
         let mut logged = true;
         for stream in streams {
             // The pipes end with the application.
-            let copied = tokio::time::timeout(FAREWELL, stream).await;
+            let copied = timeout(FAREWELL, stream).await;
             logged &= matches!(copied, Ok(Ok(true)));
         }
         self.timeline.mark("application_ended");
+        self.tell_rest(&mut watched).await;
         let sinks = self.config.application.datasinks.keys();
         let sinks: Vec<&Service> = sinks
             .filter_map(|name| self.config.shims.get(name))

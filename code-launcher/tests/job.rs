@@ -181,6 +181,10 @@ async fn output_that_is_not_durable_never_ends_with_success() {
     room.peers.break_sink("application-telemetry");
     assert_eq!(room.run(&["exit", "3"], &[]).await.code, Some(74));
     assert_eq!(room.json("scratch/exit.json")["exit_code"], json!(74));
+
+    let room = Room::new().await;
+    room.peers.lose_telemetry();
+    assert_eq!(room.run(&["copy"], &[]).await.code, Some(74));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -236,13 +240,45 @@ async fn a_governance_sidecar_that_ended_ends_the_room_with_75_and_its_events_in
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dataset_that_failed_for_good_ends_the_room_with_its_shims_own_reason() {
     let room = Room::new().await;
-    room.peers.fail_shim("input");
+    // A manifest that is not the one of the contract.
+    room.peers.fail_shim("input", "CR-FORMAT-0030");
     let ended = room.run(&["copy"], &[]).await;
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-    assert!(ended.stderr.contains("CR-BLOB-0004"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("CR-FORMAT-0030"), "{}", ended.stderr);
+    let told = room.peers.events("dataset");
+    assert_eq!(told[0], "input is not used: CR-FORMAT-0030");
     let reason = "failed: mount: no such container";
     assert!(ended.stderr.contains(reason), "{}", ended.stderr);
     assert!(room.peers.events("").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_not_what_the_contract_pins_is_refused_and_the_parties_read_it_in_the_ledger()
+ {
+    let room = Room::new().await;
+    room.stores[0].tamper("input.txt", |blob| blob[0] ^= 1);
+    let ended = room.run(&["copy"], &[]).await;
+    // The application's own error: its read failed.
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    let log = room
+        .stored("application-telemetry", "demo-app.log")
+        .unwrap();
+    let log = String::from_utf8(log).unwrap();
+    assert!(log.contains("os error 5"), "{log}");
+    let told = room.peers.events("dataset");
+    let refused = "input: files refused: CR-FORMAT-0032 ";
+    let file = told.iter().find_map(|told| told.strip_prefix(refused));
+    let file = file.unwrap_or_else(|| panic!("{told:#?}"));
+    assert_eq!(file.len(), 32, "no name: {file}");
+    assert_eq!(
+        told.iter().filter(|told| told.starts_with(refused)).count(),
+        1
+    );
+    // Before the exit event: whoever waits for that has read it.
+    let journal = room.peers.journal();
+    let at = |what: &str| journal.iter().position(|seen| seen.starts_with(what));
+    assert!(at("event dataset: input: files refused") < at(&format!("event : {}", end(2))));
+    assert_eq!(room.peers.events(""), [START.to_owned(), end(2)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,6 +52,12 @@ pub enum CollectorError {
         /// The service that came too late.
         service: String,
     },
+    /// What was gathered is not all that was sent.
+    #[error("{batches} batches of telemetry were not written")]
+    Incomplete {
+        /// How many.
+        batches: u64,
+    },
 }
 
 impl Coded for CollectorError {
@@ -62,12 +68,15 @@ impl Coded for CollectorError {
             Self::Malformed { .. } | Self::TooLarge { .. } => "CR-OTEL-0003",
             Self::MediaType(_) => "CR-OTEL-0004",
             Self::TooManyServices { .. } => "CR-OTEL-0005",
+            Self::Incomplete { .. } => "CR-OTEL-0006",
         }
     }
 
     fn fault(&self) -> Fault {
         match self {
-            Self::Directory { .. } | Self::Write { .. } => Fault::Platform,
+            Self::Directory { .. } | Self::Write { .. } | Self::Incomplete { .. } => {
+                Fault::Platform
+            }
             _ => Fault::Caller,
         }
     }

@@ -14,7 +14,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use sidecar_http::{Callers, Routes};
+use axum::Json;
+use axum::routing::get;
+use serde_json::json;
+use sidecar_http::{Callers, Routes, WireError, services};
 use sidecar_kit::Process;
 
 pub use error::CollectorError;
@@ -39,9 +42,21 @@ pub async fn run(args: Args, process: Process) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// OTLP over gRPC (`opentelemetry.proto.collector.*`) and over HTTP (`/v1/{traces,metrics,logs}`), for every sidecar.
+/// OTLP over gRPC (`opentelemetry.proto.collector.*`) and over HTTP (`/v1/{traces,metrics,logs}`), for every sidecar;
+/// `GET /complete`, by which the launcher learns whether all of it was written.
 pub fn routes(exporter: Arc<FileExporter>) -> Routes {
+    let complete = Arc::clone(&exporter);
     receivers::http::routes(Arc::clone(&exporter))
+        .quiet_route(
+            "/complete",
+            get(async move || {
+                complete
+                    .complete()
+                    .map(|()| Json(json!({})))
+                    .map_err(WireError::from)
+            }),
+            Callers::Only(vec![services::CODE_LAUNCHER.uid]),
+        )
         .merge(receivers::grpc::router(exporter), Callers::AnySidecar)
         .body_limit(receivers::MAX_MESSAGE)
 }

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use cleanroom_spec::{AccessPointType, Application, Format, Specification};
+use cleanroom_spec::{AccessPointType, Application, Specification};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sidecar_http::services::{self, Service};
 use url::Url;
 
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, KeyAccess};
 use crate::{
     Container, ContainerGroup, ExecProbe, ImageManifest, ImageReference, Mount, PolicyError,
     Volume, canonical_json, supported,
@@ -81,7 +81,7 @@ pub fn build(
     containers.push(group.governance()?);
     containers.push(group.skr_agent()?);
     containers.push(group.secrets()?);
-    let built = ContainerGroup {
+    Ok(ContainerGroup {
         contract_id: deployment.contract_id.clone(),
         specification_sha256: specification_sha256(spec)?,
         init_containers: vec![group.init()?],
@@ -94,9 +94,7 @@ pub fn build(
             })
             .collect(),
         insecure_virtual: deployment.insecure_virtual,
-    };
-    built.host_data()?;
-    Ok(built)
+    })
 }
 
 struct Builder<'a> {
@@ -228,14 +226,17 @@ impl Builder<'_> {
         };
         // Evidence and access tokens go where the contract has keys released, and nowhere else.
         let (mut vaults, mut authorities) = (BTreeSet::new(), BTreeSet::new());
-        for dataset in self.datasets {
-            let vault = dataset.origin("/kek/akvEndpoint")?;
-            vaults.insert(format!("{}={vault}", dataset.vault_kind.as_str()));
-            authorities.insert(dataset.origin("/kek/maaEndpoint")?);
+        for (dataset, key) in self.keyed() {
+            let vault = dataset.origin(key, "/kek/akvEndpoint")?;
+            vaults.insert(format!("{}={vault}", key.vault_kind.as_str()));
+            authorities.insert(dataset.origin(key, "/kek/maaEndpoint")?);
         }
         let vaults = vaults.iter().flat_map(|vault| ["--allow-vault", vault]);
         let authorities = authorities.iter().flat_map(|maa| ["--allow-maa", maa]);
-        let args: Vec<&str> = vaults.chain(authorities).collect();
+        let mut args: Vec<&str> = vaults.chain(authorities).collect();
+        if args.is_empty() {
+            args.push("--allow-none");
+        }
         let mut container = self.sidecar(&services::SKR_AGENT, image, &args, &[])?;
         // The device node is root's in a utility VM: root opens it, and the process becomes its own user before it reads
         // anything.
@@ -245,16 +246,21 @@ impl Builder<'_> {
         Ok(container)
     }
 
+    /// The datasets that have a key of their owner.
+    fn keyed(&self) -> impl Iterator<Item = (&Dataset<'_>, &KeyAccess)> {
+        let datasets = self.datasets.iter();
+        datasets.filter_map(|dataset| Some((dataset, dataset.key.as_ref()?)))
+    }
+
     fn secrets(&self) -> Result<Container, PolicyError> {
         let grants: Vec<Value> = self
-            .datasets
-            .iter()
-            .map(|dataset| {
+            .keyed()
+            .map(|(dataset, key)| {
                 json!({
                     "access": dataset.point.name,
                     "uid": dataset.service.uid,
-                    "request": dataset.unwrap,
-                    "kekVaultKind": dataset.vault_kind.as_str(),
+                    "request": key.unwrap,
+                    "kekVaultKind": key.vault_kind.as_str(),
                 })
             })
             .collect();
@@ -330,8 +336,11 @@ impl Builder<'_> {
             "--uid",
             &uid,
         ];
-        if let Some(Format::V2) = dataset.format {
-            args.extend(["--format", "v2"]);
+        if let Some(format) = dataset.format {
+            args.extend(["--format", format.as_str()]);
+        }
+        if let Some(hmac) = &dataset.manifest_hmac {
+            args.extend(["--manifest-hmac", hmac]);
         }
         let mut container = self.sidecar(
             &dataset.service,
@@ -361,20 +370,23 @@ impl Builder<'_> {
                 point.store.provider.url.clone(),
             ),
             ("ACCESS_NAME", point.name.clone()),
-            ("MAA_ENDPOINT", dataset.unwrap_text("/kek/maaEndpoint")),
-            ("AKV_ENDPOINT", dataset.unwrap_text("/kek/akvEndpoint")),
-            ("KID", dataset.unwrap_text("/kek/kid")),
-            ("CLIENT_ID", dataset.unwrap_text("/clientId")),
-            ("TENANT_ID", dataset.unwrap_text("/tenantId")),
-            ("WRAPPED_DEK_SECRET", dataset.unwrap_text("/kid")),
-            (
-                "WRAPPED_DEK_AKV_ENDPOINT",
-                dataset.unwrap_text("/akvEndpoint"),
-            ),
+            ("CLIENT_ID", point.identity.client_id.clone()),
+            ("TENANT_ID", point.identity.tenant_id.clone()),
             ("VOLUMESTATUS_MOUNT_PATH", "/mnt/volumestatus".to_owned()),
         ];
+        let key = dataset.key.iter().flat_map(|key| {
+            [
+                ("MAA_ENDPOINT", "/kek/maaEndpoint"),
+                ("AKV_ENDPOINT", "/kek/akvEndpoint"),
+                ("KID", "/kek/kid"),
+                ("WRAPPED_DEK_SECRET", "/kid"),
+                ("WRAPPED_DEK_AKV_ENDPOINT", "/akvEndpoint"),
+            ]
+            .map(|(name, pointer)| (name, key.text(pointer)))
+        });
         container.env = variables
             .into_iter()
+            .chain(key)
             .map(|(name, value)| (name.to_owned(), value))
             .collect();
         Ok(container)

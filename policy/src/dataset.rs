@@ -1,4 +1,4 @@
-use cleanroom_spec::{AccessPoint, EncryptionMode, Format, VaultKind};
+use cleanroom_spec::{AccessPoint, AccessPointType, EncryptionMode, Format, VaultKind};
 use serde_json::{Value, json};
 use sidecar_http::services::{self, Service};
 use url::{Position, Url};
@@ -11,6 +11,14 @@ pub(crate) struct Dataset<'a> {
     pub(crate) service: Service,
     pub(crate) mode: EncryptionMode,
     pub(crate) format: Option<Format>,
+    /// Keyed tree head of the manifest of a source.
+    pub(crate) manifest_hmac: Option<String>,
+    /// None where the storage service encrypts with a key of its own.
+    pub(crate) key: Option<KeyAccess>,
+}
+
+/// What a shim asks for its key, and who holds it.
+pub(crate) struct KeyAccess {
     /// `POST /secrets/unwrap` of the shim, and what the grant allows: the same value.
     pub(crate) unwrap: Value,
     pub(crate) vault_kind: VaultKind,
@@ -23,15 +31,28 @@ impl<'a> Dataset<'a> {
         };
         let uid = services::shim_uid(index).ok_or(PolicyError::TooManyDatasets)?;
         let configuration = point.protection.configuration()?;
-        if configuration.encryption_mode == EncryptionMode::Sse {
-            return Err(unsupported("encryption mode SSE".to_owned()));
-        }
-        // No shim compares it yet, and a pin that nobody checks is worse than none.
         if configuration.manifest_hmac.is_some() {
-            return Err(unsupported("a pinned manifest".to_owned()));
+            // A sink holds nothing yet, and without a key there is none to check it with.
+            if point.kind == AccessPointType::ReadWrite {
+                return Err(unsupported("a pinned manifest of a sink".to_owned()));
+            }
+            if configuration.encryption_mode == EncryptionMode::Sse {
+                return Err(unsupported("a pinned manifest without a key".to_owned()));
+            }
         }
         if point.protection.privacy_policy.is_some() {
             return Err(unsupported("a privacy policy".to_owned()));
+        }
+        let dataset = Self {
+            point,
+            service: services::shim(&point.name, uid),
+            mode: configuration.encryption_mode,
+            format: configuration.format,
+            manifest_hmac: configuration.manifest_hmac,
+            key: None,
+        };
+        if configuration.encryption_mode == EncryptionMode::Sse {
+            return Ok(dataset);
         }
         let (Some(secrets), Some(access)) = (
             &point.protection.encryption_secrets,
@@ -49,11 +70,7 @@ impl<'a> Dataset<'a> {
         let kek = &secrets.kek.secret.backing_resource;
         let dek = &secrets.dek.secret.backing_resource;
         let release = secrets.kek.key_release()?;
-        Ok(Self {
-            point,
-            service: services::shim(&point.name, uid),
-            mode: configuration.encryption_mode,
-            format: configuration.format,
+        let key = KeyAccess {
             unwrap: json!({
                 "clientId": access.client_id,
                 "tenantId": access.tenant_id,
@@ -62,12 +79,16 @@ impl<'a> Dataset<'a> {
                 "kek": {"kid": kek.name, "akvEndpoint": kek.provider.url, "maaEndpoint": release.authority},
             }),
             vault_kind: release.vault_kind,
+        };
+        Ok(Self {
+            key: Some(key),
+            ..dataset
         })
     }
 
     /// `https://host[:port]` of an endpoint of the request. More than that would be refused where the endpoint is used.
-    pub(crate) fn origin(&self, pointer: &str) -> Result<String, PolicyError> {
-        let text = self.unwrap_text(pointer);
+    pub(crate) fn origin(&self, key: &KeyAccess, pointer: &str) -> Result<String, PolicyError> {
+        let text = key.text(pointer);
         let url = Url::parse(&text).ok();
         url.filter(|url| &url[Position::BeforePath..] == "/")
             .map(|url| url.origin().ascii_serialization())
@@ -78,8 +99,11 @@ impl<'a> Dataset<'a> {
                 ),
             })
     }
+}
 
-    pub(crate) fn unwrap_text(&self, pointer: &str) -> String {
+impl KeyAccess {
+    /// A member of the request.
+    pub(crate) fn text(&self, pointer: &str) -> String {
         let value = self.unwrap.pointer(pointer).and_then(Value::as_str);
         value.unwrap_or_default().to_owned()
     }

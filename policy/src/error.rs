@@ -81,9 +81,23 @@ pub enum PolicyError {
         /// Another.
         second: String,
     },
-    /// The ARM template is not made by this version.
-    #[error("the ARM template is not made by this version; use --target local")]
-    Arm,
+    /// The root hashes of an image's layers are unknown.
+    #[error(
+        "the image manifest has no root hashes for the layers of {image}; hash the image and list them"
+    )]
+    NoLayers {
+        /// The image, by digest.
+        image: String,
+    },
+    /// A policy that allows everything in a production deployment.
+    #[error("a policy that allows everything is refused without --insecure-virtual")]
+    AllowAllAsked,
+    /// No deployment template can be made of the group.
+    #[error("no deployment template: {reason}")]
+    Template {
+        /// Why.
+        reason: String,
+    },
 }
 
 impl Coded for PolicyError {
@@ -101,13 +115,17 @@ impl Coded for PolicyError {
             Self::Group { .. } => "CR-POLICY-0009",
             Self::Executable { .. } => "CR-POLICY-0010",
             Self::TwoPlaces { .. } => "CR-POLICY-0011",
-            Self::Arm => "CR-POLICY-0012",
+            Self::Template { .. } => "CR-POLICY-0012",
+            Self::NoLayers { .. } => "CR-POLICY-0013",
+            Self::AllowAllAsked => "CR-POLICY-0014",
         }
     }
 
     fn fault(&self) -> Fault {
         match self {
-            Self::AllowAll(_) | Self::Virtual { .. } | Self::ExtraRoots => Fault::Denied,
+            Self::AllowAll(_) | Self::AllowAllAsked | Self::Virtual { .. } | Self::ExtraRoots => {
+                Fault::Denied
+            }
             _ => Fault::Caller,
         }
     }

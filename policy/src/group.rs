@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::{PolicyError, canonical_json};
+use crate::PolicyError;
 
 /// Policies that allow everything and are published with their private keys' evidence (governance reference §1.3).
 const ALLOW_ALL: [&str; 2] = [
@@ -13,7 +13,7 @@ const ALLOW_ALL: [&str; 2] = [
     "7ec5120f0f497e22b18e59ed702ed82e2732562245c9a944f54cd41db4f491af",
 ];
 
-/// Everything that the hardware measures: who runs, with which arguments, as which user, on which volumes.
+/// Everything that a policy pins and the hardware measures: who runs, with which arguments, as which user, on which volumes.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ContainerGroup {
@@ -113,11 +113,41 @@ impl HostData {
     pub fn of(policy: &[u8]) -> Self {
         Self(Sha256::digest(policy).into())
     }
+
+    /// Itself, unless it is one that nobody may use.
+    ///
+    /// # Errors
+    /// [`PolicyError::AllowAll`] for the two policies that allow everything.
+    pub fn refuse_allow_all(self) -> Result<Self, PolicyError> {
+        let text = self.to_string();
+        if ALLOW_ALL.contains(&text.as_str()) {
+            return Err(PolicyError::AllowAll(text));
+        }
+        Ok(self)
+    }
 }
 
 impl fmt::Display for HostData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl Container {
+    /// Whether it must be privileged: a utility VM gives its devices to no other. Its capabilities stay those named here, since
+    /// the policy takes away all others.
+    pub fn elevated(&self) -> bool {
+        !self.devices.is_empty()
+    }
+}
+
+impl ImageReference {
+    /// The reference by digest, as a deployment has it; `registry` may have a path.
+    pub fn reference(&self, registry: Option<&str>) -> String {
+        match registry {
+            Some(registry) => format!("{registry}/{}@{}", self.name, self.digest),
+            None => format!("{}@{}", self.name, self.digest),
+        }
     }
 }
 
@@ -140,27 +170,6 @@ impl ContainerGroup {
         serde_json::to_value(self).map_err(|error| PolicyError::Group {
             reason: error.to_string(),
         })
-    }
-
-    /// The policy bytes: canonical JSON, equal for equal groups.
-    ///
-    /// # Errors
-    /// As [`ContainerGroup::to_json`].
-    pub fn policy_bytes(&self) -> Result<Vec<u8>, PolicyError> {
-        Ok(canonical_json(&self.to_json()?).into_bytes())
-    }
-
-    /// What the report's host data will be.
-    ///
-    /// # Errors
-    /// [`PolicyError::AllowAll`] for the two policies that nobody may use.
-    pub fn host_data(&self) -> Result<HostData, PolicyError> {
-        let host_data = HostData::of(&self.policy_bytes()?);
-        let text = host_data.to_string();
-        if ALLOW_ALL.contains(&text.as_str()) {
-            return Err(PolicyError::AllowAll(text));
-        }
-        Ok(host_data)
     }
 
     /// Every container, init containers first.

@@ -1,10 +1,10 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::PolicyError;
+use crate::{ImageReference, PolicyError};
 
 /// The images that a deployment may pin, as the image builder lists them.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -27,6 +27,68 @@ pub struct ImageEntry {
     /// Hex SHA-256 of the program.
     #[serde(default)]
     pub executable_sha256: Option<String>,
+    /// Its layers, bottom first; empty where nobody has hashed them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<ImageLayer>,
+}
+
+/// One layer.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ImageLayer {
+    /// `sha256:` and 64 hex digits of the uncompressed tar.
+    pub diff_id: String,
+    /// 64 hex digits: the dm-verity root hash that the policy pins.
+    pub root_hash: String,
+}
+
+/// Whoever knows the root hashes of images.
+pub trait Layers {
+    /// The root hashes of an image's layers, bottom first; never none.
+    ///
+    /// # Errors
+    /// [`PolicyError::NoLayers`].
+    fn root_hashes(&self, image: &ImageReference) -> Result<Vec<String>, PolicyError>;
+}
+
+impl Layers for ImageManifest {
+    fn root_hashes(&self, image: &ImageReference) -> Result<Vec<String>, PolicyError> {
+        let layers = self.by_digest(&image.digest).map(|entry| &entry.layers);
+        checked(
+            image,
+            layers
+                .into_iter()
+                .flatten()
+                .map(|layer| layer.root_hash.as_str()),
+        )
+    }
+}
+
+/// By the digest of the image.
+impl Layers for BTreeMap<String, Vec<String>> {
+    fn root_hashes(&self, image: &ImageReference) -> Result<Vec<String>, PolicyError> {
+        let layers = self.get(&image.digest);
+        checked(image, layers.into_iter().flatten().map(String::as_str))
+    }
+}
+
+fn checked<'h>(
+    image: &ImageReference,
+    hashes: impl Iterator<Item = &'h str>,
+) -> Result<Vec<String>, PolicyError> {
+    let hashes: Vec<String> = hashes.map(ToOwned::to_owned).collect();
+    if hashes.is_empty() || !hashes.iter().all(|hash| is_sha256(hash)) {
+        return Err(PolicyError::NoLayers {
+            image: image.reference(None),
+        });
+    }
+    Ok(hashes)
+}
+
+fn is_sha256(hex: &str) -> bool {
+    hex.len() == 64
+        && hex
+            .bytes()
+            .all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase())
 }
 
 impl ImageManifest {
@@ -52,13 +114,14 @@ impl ImageManifest {
             if !names.insert(&entry.name) {
                 return Err(refused(format!("{:?} is listed twice", entry.name)));
             }
-            let hex = entry.digest.strip_prefix("sha256:").unwrap_or_default();
-            if hex.len() != 64
-                || !hex
-                    .bytes()
-                    .all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase())
-            {
-                return Err(refused(format!("{:?} is no digest", entry.digest)));
+            let layers = entry.layers.iter().map(|layer| &layer.diff_id);
+            for digest in layers.chain([&entry.digest]) {
+                if !digest.strip_prefix("sha256:").is_some_and(is_sha256) {
+                    return Err(refused(format!("{digest:?} is no digest")));
+                }
+            }
+            if let Some(layer) = entry.layers.iter().find(|one| !is_sha256(&one.root_hash)) {
+                return Err(refused(format!("{:?} is no root hash", layer.root_hash)));
             }
         }
         Ok(manifest)

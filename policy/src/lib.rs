@@ -1,8 +1,8 @@
 //! One model of the container group, and every form of deployment made from it (design §2).
 //!
-//! [`build`] turns a validated specification and the image manifest into a [`ContainerGroup`]; its canonical JSON is what
-//! the hardware measures ([`ContainerGroup::host_data`]). Everything else is an emitter over the same value: a container
-//! that is described twice is a bug.
+//! [`build`] turns a validated specification and the image manifest into a [`ContainerGroup`]. Everything else is an emitter
+//! over the same value, the CCE policy that the hardware measures among them ([`emit::cce`]): a container that is described
+//! twice is a bug.
 
 mod build;
 mod canonical;
@@ -17,4 +17,4 @@ pub use build::{Deployment, build};
 pub use canonical::canonical_json;
 pub use error::PolicyError;
 pub use group::{Container, ContainerGroup, ExecProbe, HostData, ImageReference, Mount, Volume};
-pub use images::{ImageEntry, ImageManifest};
+pub use images::{ImageEntry, ImageLayer, ImageManifest, Layers};

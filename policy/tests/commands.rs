@@ -73,6 +73,7 @@ fn group(extra_roots: bool) -> ContainerGroup {
         executable: None,
         config: Some(format!("sha256:{:064x}", 7)),
         executable_sha256: None,
+        layers: Vec::new(),
     };
     build(
         &spec(),

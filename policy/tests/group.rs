@@ -1,8 +1,13 @@
 //! The container group of the hello-job contract.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // helpers of tests
 
+use std::collections::BTreeMap;
+
 use cleanroom_spec::Specification;
-use policy::{Deployment, HostData, ImageEntry, ImageManifest, PolicyError, build, emit};
+use policy::emit::cce::{CceOptions, cce};
+use policy::{
+    ContainerGroup, Deployment, HostData, ImageEntry, ImageManifest, PolicyError, build, emit,
+};
 use sidecar_http::Coded;
 
 const HELLO: &str = include_str!("../../tests/vectors/spec/hello-job.yaml");
@@ -40,33 +45,42 @@ fn images() -> ImageManifest {
         executable: None,
         config: Some(format!("sha256:{:064x}", 7)),
         executable_sha256: None,
+        layers: Vec::new(),
     });
     ImageManifest::new(entries.collect())
+}
+
+/// The host data of a group whose images have one layer each.
+fn host_data(group: &ContainerGroup) -> String {
+    let layers: BTreeMap<_, _> = group
+        .all()
+        .map(|container| (container.image.digest.clone(), vec!["ab".repeat(32)]))
+        .collect();
+    let text = cce(group, &layers, &CceOptions::default()).unwrap();
+    text.host_data().unwrap().to_string()
 }
 
 #[test]
 fn equal_contracts_have_equal_bytes_and_any_change_changes_the_host_data() {
     let group = build(&spec(), &deployment(), &images()).unwrap();
     let again = build(&spec(), &deployment(), &images()).unwrap();
-    assert_eq!(group.policy_bytes().unwrap(), again.policy_bytes().unwrap());
-    let read = policy::ContainerGroup::from_json(group.to_json().unwrap()).unwrap();
-    assert_eq!(read.host_data().unwrap(), group.host_data().unwrap());
+    assert_eq!(group, again);
+    assert_eq!(host_data(&group), host_data(&again));
+    let read = ContainerGroup::from_json(group.to_json().unwrap()).unwrap();
+    assert_eq!(read, group);
 
-    let original = group.host_data().unwrap();
+    let original = host_data(&group);
     let mut changed = spec();
     changed.applications[0]
         .environment_variables
         .insert("X".to_owned(), String::new());
     assert_ne!(
-        build(&changed, &deployment(), &images())
-            .unwrap()
-            .host_data()
-            .unwrap(),
+        host_data(&build(&changed, &deployment(), &images()).unwrap()),
         original
     );
     let mut uid = group;
     uid.containers[1].user += 1;
-    assert_ne!(uid.host_data().unwrap(), original);
+    assert_ne!(host_data(&uid), original);
 }
 
 #[test]
@@ -234,13 +248,17 @@ fn evidence_and_tokens_go_where_the_contract_has_keys_released_and_nowhere_else(
         error.to_string().contains("https://maa.example/attest"),
         "{error}"
     );
+    let mut none = spec();
+    none.datasources.clear();
+    none.datasinks.clear();
+    none.governance = None;
+    none.applications[0].datasources.clear();
+    none.applications[0].datasinks.clear();
+    assert_eq!(command(&none), ["/skr-agent", "--allow-none"]);
 }
 
 #[test]
 fn what_this_version_cannot_do_is_refused_with_a_code() {
-    let group = build(&spec(), &deployment(), &images()).unwrap();
-    assert_eq!(emit::arm(&group).unwrap_err().code(), "CR-POLICY-0012");
-
     let mut two = spec();
     two.applications.push(two.applications[0].clone());
     two.applications[1].name = "other".to_owned();
@@ -264,11 +282,13 @@ fn what_this_version_cannot_do_is_refused_with_a_code() {
 }
 
 #[test]
-fn the_governance_policy_carries_the_host_data_of_the_bytes() {
-    let group = build(&spec(), &deployment(), &images()).unwrap();
-    let policy = emit::governance(&group).unwrap();
-    let expected = HostData::of(&group.policy_bytes().unwrap()).to_string();
-    assert_eq!(policy["claims"]["x-ms-sevsnpvm-hostdata"], expected);
+fn the_governance_policy_carries_the_host_data() {
+    let host_data = HostData::of(b"policy");
+    let policy = emit::governance(&host_data);
+    assert_eq!(
+        policy["claims"]["x-ms-sevsnpvm-hostdata"],
+        host_data.to_string()
+    );
     assert_eq!(policy["claims"]["x-ms-sevsnpvm-is-debuggable"], false);
     assert_eq!(policy["type"], "add");
 }
@@ -283,6 +303,7 @@ fn an_executable_that_is_not_the_images_program_is_refused() {
         executable: Some(file.path().to_owned()),
         config: Some(format!("sha256:{:064x}", 7)),
         executable_sha256: Some("00".repeat(32)),
+        layers: Vec::new(),
     };
     assert!(matches!(
         entry.verified_executable(),
@@ -331,11 +352,7 @@ fn one_changed_byte_anywhere_in_the_contract_is_refused_or_changes_the_host_data
             .and_then(|spec| build(&spec, &deployment(), &images()));
         match built {
             Ok(group) => {
-                assert_ne!(
-                    group.host_data().unwrap(),
-                    original.host_data().unwrap(),
-                    "{place}"
-                );
+                assert_ne!(host_data(&group), host_data(&original), "{place}");
                 measured += 1;
             }
             Err(_) => refused += 1,
@@ -350,7 +367,7 @@ fn one_changed_byte_anywhere_in_the_contract_is_refused_or_changes_the_host_data
 #[test]
 fn nothing_that_a_contract_asks_for_is_ignored() {
     type Change = fn(&mut Specification);
-    let cases: [(Change, &str); 7] = [
+    let cases: [(Change, &str); 6] = [
         (
             |s| s.network = Some(cleanroom_spec::NetworkSettings::default()),
             "network",
@@ -365,18 +382,11 @@ fn nothing_that_a_contract_asks_for_is_ignored() {
         ),
         (
             |s| {
-                let read = r#"{"KeyType":"KEK","EncryptionMode":"CPK","manifestHmac":"#.to_owned();
+                let read = r#"{"KeyType":"KEK","EncryptionMode":"SSE","manifestHmac":"#.to_owned();
                 s.datasources[0].protection.configuration =
                     format!("{read}\"{}\"}}", "0".repeat(64));
             },
-            "pinned manifest",
-        ),
-        (
-            |s| {
-                s.datasources[0].protection.configuration =
-                    r#"{"KeyType":"KEK","EncryptionMode":"SSE"}"#.to_owned();
-            },
-            "SSE",
+            "a pinned manifest without a key",
         ),
         (
             |s| {
@@ -411,6 +421,35 @@ fn nothing_that_a_contract_asks_for_is_ignored() {
         assert_eq!(error.code(), "CR-POLICY-0002", "{error}");
         assert!(error.to_string().contains(reason), "{error}");
     }
+}
+
+#[test]
+fn a_pinned_manifest_is_a_measured_argument_of_its_shim() {
+    let pinned = |digit: &str| {
+        let mut asked = spec();
+        asked.datasources[0].protection.configuration = format!(
+            r#"{{"KeyType":"KEK","EncryptionMode":"CPK","manifestHmac":"{}"}}"#,
+            digit.repeat(64)
+        );
+        build(&asked, &deployment(), &images()).unwrap()
+    };
+    let group = pinned("a");
+    let shims = group.all().filter(|c| c.image.name == "blobfuse-shim");
+    for shim in shims {
+        let at = shim.command.iter().position(|arg| arg == "--manifest-hmac");
+        let hmac = at.and_then(|at| shim.command.get(at + 1));
+        let expected = "a".repeat(64);
+        let is_source = shim.name == "fabrikam-input-blobfuse";
+        assert_eq!(hmac, is_source.then_some(&expected), "{}", shim.name);
+    }
+    assert_ne!(host_data(&group), host_data(&pinned("b")));
+    // A sink holds nothing that could be pinned.
+    let mut asked = spec();
+    asked.datasinks[0].protection.configuration = asked.datasinks[0]
+        .protection
+        .configuration
+        .replace("{", &format!(r#"{{"manifestHmac":"{}","#, "a".repeat(64)));
+    assert!(build(&asked, &deployment(), &images()).is_err());
 }
 
 #[test]
@@ -508,4 +547,74 @@ fn an_image_runs_as_the_user_that_the_group_gives_it() {
         let user = format!("{}:{}", container.user, container.group);
         assert_eq!(image["user"], user, "{}", container.name);
     }
+}
+
+#[test]
+fn the_contracts_mode_and_format_reach_the_shim_as_measured_arguments() {
+    let shim = |configuration: String| {
+        let mut spec = spec();
+        spec.datasources[0].protection.configuration = configuration;
+        let group = build(&spec, &deployment(), &images()).unwrap();
+        let name = format!("{}-blobfuse", spec.datasources[0].name);
+        let shim = group.all().find(|one| one.name == name).unwrap();
+        shim.command.clone()
+    };
+    for format in cleanroom_spec::Format::ALL {
+        // What the shim makes of the name.
+        blob_format::Format::from_contract(format.as_str()).unwrap();
+        let read: cleanroom_spec::Format = format.as_str().parse().unwrap();
+        assert_eq!(read, format);
+        let text = format.as_str();
+        let command = shim(format!(
+            r#"{{"KeyType":"KEK","EncryptionMode":"CSE","format":"{text}"}}"#
+        ));
+        let mode = command.iter().position(|arg| arg == "--encryption-mode");
+        assert_eq!(command[mode.unwrap() + 1], "CSE");
+        let argument = command.iter().position(|arg| arg == "--format");
+        assert_eq!(command[argument.unwrap() + 1], text);
+    }
+    let command = shim(r#"{"KeyType":"KEK","EncryptionMode":"CPK"}"#.to_owned());
+    assert!(command.contains(&"CPK".to_owned()) && !command.contains(&"--format".to_owned()));
+    let other = r#"{"KeyType":"KEK","EncryptionMode":"CSE","format":"auto"}"#;
+    let mut spec = spec();
+    spec.datasources[0].protection.configuration = other.to_owned();
+    build(&spec, &deployment(), &images()).unwrap_err();
+}
+
+#[test]
+fn a_dataset_without_a_key_has_one_nowhere_in_the_group() {
+    let keyed = build(&spec(), &deployment(), &images()).unwrap();
+    let mut spec = spec();
+    spec.governance = None;
+    let points = spec.datasources.iter_mut().chain(&mut spec.datasinks);
+    let mut names = Vec::new();
+    for point in points {
+        let protection = &mut point.protection;
+        protection.configuration = r#"{"KeyType":"KEK","EncryptionMode":"SSE"}"#.to_owned();
+        protection.encryption_secrets = None;
+        protection.encryption_secret_access_identity = None;
+        names.push(format!("{}-blobfuse", point.name));
+    }
+    let group = build(&spec, &deployment(), &images()).unwrap();
+    let command = |name: &str| {
+        let mut all = group.all();
+        all.find(|one| one.name == name).unwrap().command.clone()
+    };
+    for name in &names {
+        let variables = |group: &ContainerGroup| {
+            let mut all = group.all();
+            let shim = all.find(|one| one.name == *name).unwrap();
+            shim.env.keys().cloned().collect::<Vec<_>>()
+        };
+        assert!(command(name).contains(&"SSE".to_owned()));
+        for variable in ["KID", "WRAPPED_DEK_SECRET", "MAA_ENDPOINT"] {
+            let is_named = |group| variables(group).iter().any(|one| one == variable);
+            assert!(is_named(&keyed) && !is_named(&group), "{variable}");
+        }
+    }
+    // Nothing may be released, and nobody is granted anything: `[]` in base64.
+    assert_eq!(command("skr-agent"), ["/skr-agent"]);
+    let secrets = command("secrets");
+    let grants = secrets.iter().position(|arg| arg == "--grants").unwrap();
+    assert_eq!(secrets[grants + 1], "W10=");
 }

@@ -47,11 +47,12 @@ impl FromStr for AllowedMaa {
     }
 }
 
-/// Where a caller may have evidence and access tokens sent. An empty list allows any endpoint.
+/// Where a caller may have evidence and access tokens sent. An empty list allows any endpoint, unless none is allowed.
 #[derive(Clone, Debug, Default)]
 pub struct Allowed {
     vaults: Vec<AllowedVault>,
     maas: Vec<AllowedMaa>,
+    closed: bool,
 }
 
 impl Allowed {
@@ -62,18 +63,33 @@ impl Allowed {
 
     /// These vaults and MAA instances.
     pub const fn new(vaults: Vec<AllowedVault>, maas: Vec<AllowedMaa>) -> Self {
-        Self { vaults, maas }
+        Self {
+            vaults,
+            maas,
+            closed: false,
+        }
+    }
+
+    /// No endpoint.
+    pub const fn none() -> Self {
+        Self {
+            vaults: Vec::new(),
+            maas: Vec::new(),
+            closed: true,
+        }
     }
 
     pub(crate) fn check_maa(&self, maa: &Url) -> Result<(), SkrError> {
-        if self.maas.is_empty() || self.maas.iter().any(|allowed| same(&allowed.0, maa)) {
+        let any = self.maas.is_empty() && !self.closed;
+        if any || self.maas.iter().any(|allowed| same(&allowed.0, maa)) {
             return Ok(());
         }
         Err(refused("maa_endpoint", maa, "--allow-maa"))
     }
 
     pub(crate) fn check_vault(&self, vault: &Url) -> Result<(), SkrError> {
-        if self.vaults.is_empty() || self.vault_kind(vault).is_some() {
+        let any = self.vaults.is_empty() && !self.closed;
+        if any || self.vault_kind(vault).is_some() {
             return Ok(());
         }
         Err(refused("akv_endpoint", vault, "--allow-vault"))
@@ -145,6 +161,10 @@ mod tests {
         }
         let error = allowed.check_maa(&url("maa.example:8443")).unwrap_err();
         assert!(error.to_string().contains("maa.example:8443"), "{error}");
+
+        let closed = Allowed::none();
+        assert!(closed.check_maa(&url("any.example")).is_err());
+        assert!(closed.check_vault(&url("any.example")).is_err());
     }
 
     #[test]

@@ -62,6 +62,9 @@ pub struct Args {
     /// A vault that callers may name, and which service it is; repeatable. Without it, any.
     #[arg(long, value_name = "[KeyVault=|ManagedHsm=]HOST[:PORT]")]
     pub allow_vault: Vec<AllowedVault>,
+    /// No MAA instance and no vault: nothing leaves the group through this agent.
+    #[arg(long, conflicts_with_all = ["allow_maa", "allow_vault"])]
+    pub allow_none: bool,
     /// Under which api-version MAA is asked; without it, 2022-08-01.
     #[arg(long, value_name = "VERSION")]
     pub maa_api_version: Option<ApiVersion>,
@@ -99,7 +102,11 @@ impl Args {
             endorsements: EndorsementStore::new(sources, https.clone())?,
             maa_api_version: self.maa_api_version,
             maa_user_agent: self.maa_user_agent,
-            allowed: Allowed::new(self.allow_vault, self.allow_maa),
+            allowed: if self.allow_none {
+                Allowed::none()
+            } else {
+                Allowed::new(self.allow_vault, self.allow_maa)
+            },
             identity: identity.map(|(client, tenant)| {
                 Identity::new(process.client(&services::IDENTITY), client, tenant)
             }),

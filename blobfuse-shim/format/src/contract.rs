@@ -17,6 +17,13 @@ pub enum Format {
     Azure(RegionSize, Integrity),
 }
 
+impl Default for Format {
+    /// What a new dataset gets: v2.
+    fn default() -> Self {
+        Self::V2(Params::default())
+    }
+}
+
 impl Format {
     /// Reads the member `format` of `protection.configuration`: `v2`, `cse-v1` (16 MiB blocks), `cse-v1-4m`,
     /// `azure-cse-2.1`, `azure-cse-2.1-sealed`.

@@ -78,7 +78,7 @@ pub enum FormatError {
         /// Length of the blob in bytes.
         blob: u64,
         /// The contract's block size in MiB.
-        mib: u8,
+        mib: u32,
     },
     /// The trailer says more padding than a writer makes (v1).
     #[error("the file's trailer was changed: {padding} bytes of padding")]

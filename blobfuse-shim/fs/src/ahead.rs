@@ -89,8 +89,7 @@ impl Inner {
         if clear.is_empty() {
             return;
         }
-        let stored = version.frame.stored(index, clear.clone());
-        let need = (stored.end - stored.start) + (clear.end - clear.start);
+        let need = version.frame.room(index, clear.clone());
         let Some(mut memory) = self.cache.make_room(&self.budget, need) else {
             return;
         };

@@ -37,6 +37,11 @@ impl Budget {
         (self.total - (self.pages.available_permits() as u64).min(self.total)) * PAGE
     }
 
+    /// Bytes in all.
+    pub(crate) const fn total(&self) -> u64 {
+        self.total * PAGE
+    }
+
     /// Somebody waits: nobody should keep what he can do without.
     pub(crate) fn is_short(&self) -> bool {
         self.waiting.load(Ordering::SeqCst) > 0

@@ -74,6 +74,7 @@ impl Inner {
             Ok(version) => {
                 self.committed(file, base.as_deref(), &path, &version);
                 self.replaced(&path, state.stored.as_deref(), &version);
+                self.measured(&path, &version);
                 if !file.is_unlinked() {
                     self.directories.committed(&path, &version.info);
                 }
@@ -137,7 +138,8 @@ impl Inner {
             blocks.push((id, size));
         }
         let ids: Vec<BlockId> = blocks.iter().map(|(id, _)| *id).collect();
-        let put = self.store.put_block_list(path, &ids, &draft.condition);
+        let store = &self.store;
+        let put = store.put_block_list_with(path, &ids, &committed.metadata, &draft.condition);
         let etag = self.at_commit(put).await?;
         let size = blocks.iter().map(|(_, size)| size).sum();
         let entry = committed.entry.or_else(|| plain_entry(path, draft));
@@ -149,7 +151,7 @@ impl Inner {
             blocks,
             entry,
         };
-        Ok(done(draft, made))
+        done(draft, made)
     }
 
     /// One request for a file of one extent.
@@ -180,7 +182,8 @@ impl Inner {
         let committed = draft.codec.commit(path, draft.len, marks, attributes)?;
         body.extend_from_slice(&committed.trailer);
         let size = body.len() as u64;
-        let put = self.store.put_blob(path, body.into(), &draft.condition);
+        let (store, metadata) = (&self.store, &committed.metadata);
+        let put = store.put_blob_with(path, body.into(), metadata, &draft.condition);
         let etag = self.at_commit(put).await?;
         if let Some((bytes, memory)) = kept {
             let unit = usize::try_from(draft.codec.unit()).unwrap_or(usize::MAX);
@@ -195,7 +198,7 @@ impl Inner {
             blocks: Vec::new(),
             entry,
         };
-        Ok(done(draft, made))
+        done(draft, made)
     }
 
     async fn at_commit<T>(
@@ -262,9 +265,9 @@ impl Inner {
         );
         let (inner, path, codec) = (Arc::clone(self), file.path(), Arc::clone(&draft.codec));
         draft.staging.uploads.spawn(async move {
-            let sealed = blocking(move || {
-                let zeros = || vec![0; usize::try_from(len).unwrap_or(0)].into();
-                codec.seal(index, &bytes.unwrap_or_else(zeros))
+            let sealed = blocking(move || match bytes {
+                Some(bytes) => codec.seal(index, &bytes),
+                None => codec.seal_zeros(index, len),
             });
             let (sealed, mark) = sealed.await?;
             drop(memory);
@@ -319,6 +322,15 @@ impl Inner {
             let Some(base) = draft.base.clone() else {
                 continue;
             };
+            if draft.codec.seals_once() {
+                for index in first..index {
+                    let stored = base.frame.stored(index, 0..base.extent_len(index));
+                    let id = self.seal_anew(path, &base, index, draft).await?;
+                    pieces.push(Piece::Known(id, stored.end - stored.start));
+                    self.settle(draft)?;
+                }
+                continue;
+            }
             let start = base.frame.stored(first, 0..base.extent_len(first)).start;
             let end = base
                 .frame
@@ -383,6 +395,42 @@ impl Inner {
         Ok(blocks.filter(total).unwrap_or_default())
     }
 
+    /// Opens an extent of the base and seals it for the draft's version, where it has the same length; returns its block.
+    async fn seal_anew(
+        self: &Arc<Self>,
+        path: &str,
+        base: &Arc<Version>,
+        index: u64,
+        draft: &mut Draft,
+    ) -> Result<BlockId, FsError> {
+        let slot = self.slot().await?;
+        let block = draft.staging.block();
+        let (inner, path) = (Arc::clone(self), path.to_owned());
+        let (base, codec) = (Arc::clone(base), Arc::clone(&draft.codec));
+        draft.staging.uploads.spawn(async move {
+            let clear = 0..base.extent_len(index);
+            let stored = base.frame.stored(index, clear.clone());
+            let sealed = inner.get(&path, stored, &base.info.etag).await?;
+            let sealed = blocking(move || {
+                let clear = base.frame.open(index, clear, &sealed)?;
+                drop(sealed);
+                codec.seal(index, &clear)
+            });
+            let (sealed, mark) = sealed.await?;
+            let len = sealed.len() as u64;
+            let put = inner.store.put_block(&path, block, sealed.into());
+            inner.bounded(put).await?;
+            drop(slot);
+            Ok(Uploaded {
+                index: NOWHERE,
+                block,
+                mark,
+                len,
+            })
+        });
+        Ok(block)
+    }
+
     /// Sends a sealed range of one blob to another, or to its own next version; returns its block.
     pub(crate) async fn copy_range(
         self: &Arc<Self>,
@@ -424,7 +472,7 @@ struct Made {
     entry: Option<Entry>,
 }
 
-fn done(draft: &mut Draft, made: Made) -> Arc<Version> {
+fn done(draft: &mut Draft, made: Made) -> Result<Arc<Version>, FsError> {
     let version = Arc::new(Version {
         info: BlobInfo {
             etag: made.etag.clone(),
@@ -445,7 +493,10 @@ fn done(draft: &mut Draft, made: Made) -> Arc<Version> {
     draft.base = Some(Arc::clone(&version));
     draft.dirty = false;
     draft.time = None;
-    version
+    if draft.codec.seals_once() {
+        draft.codec = version.frame.edit()?;
+    }
+    Ok(version)
 }
 
 /// Seals a first extent: here if it is short, else on a thread for such work.

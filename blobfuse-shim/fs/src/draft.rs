@@ -106,7 +106,7 @@ impl Draft {
             kept: kept.unwrap_or(0),
             mode: base.as_ref().map_or(0o644, |base| base.attributes.mode),
             // What a manifest says of content that was there before is not known.
-            digest: base.is_none().then(Running::default),
+            digest: (base.is_none() && codec.is_plain()).then(Running::default),
             base,
             condition,
             codec,
@@ -150,6 +150,12 @@ impl Draft {
         self.extents
             .values()
             .any(|extent| matches!(extent, Extent::Dirty(_)))
+    }
+
+    pub(crate) fn is_staged(&self) -> bool {
+        self.extents
+            .values()
+            .any(|extent| matches!(extent, Extent::Staged { .. }))
     }
 
     /// Takes note of finished uploads.

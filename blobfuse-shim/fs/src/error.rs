@@ -37,6 +37,9 @@ pub enum FsError {
     /// A name that storage or the mount reserves.
     #[error("the name is not possible")]
     Name,
+    /// A name or path that is longer than storage takes.
+    #[error("the name is too long")]
+    LongName,
     /// Too many files are open for writing.
     #[error("too many files are open for writing")]
     TooMany,
@@ -64,6 +67,15 @@ pub enum FsError {
     /// It cannot be renamed in one step; `mv` copies instead.
     #[error("cannot be renamed in one step: {0}")]
     CrossDevice(&'static str),
+    /// The manifest that the contract pins lists the file.
+    #[error("the file is in the manifest that the contract pins, but not in storage")]
+    Missing,
+    /// The contract pins a manifest; storage has none.
+    #[error("the contract pins a manifest, and the dataset has none")]
+    NoManifest,
+    /// The memory of the mount is too small for the manifest that the contract pins.
+    #[error("the memory limit is too small for a manifest of {0} bytes")]
+    ManifestMemory(u64),
     /// The content is not what was written, or not ours.
     #[error(transparent)]
     Format(#[from] FormatError),
@@ -86,6 +98,7 @@ impl From<StoreError> for FsError {
             StoreError::Exists => Self::Exists,
             StoreError::Changed => Self::Stale,
             StoreError::Full => Self::Full,
+            StoreError::NotEmpty => Self::NotEmpty,
             error => Self::Store {
                 code: error.code().to_owned(),
                 message: sidecar_http::chain(&error),
@@ -108,6 +121,7 @@ impl FsError {
             Self::Busy => libc::EBUSY,
             Self::NotSupported(_) => libc::ENOTSUP,
             Self::Name => libc::EINVAL,
+            Self::LongName => libc::ENAMETOOLONG,
             Self::TooMany => libc::ENFILE,
             Self::Handle => libc::EBADF,
             Self::TooLarge => libc::EFBIG,
@@ -115,7 +129,13 @@ impl FsError {
             Self::Full => libc::ENOSPC,
             Self::CrossDevice(_) => libc::EXDEV,
             Self::Format(FormatError::TooLarge) => libc::EFBIG,
-            Self::Conflict | Self::Lost(_) | Self::Format(_) | Self::Store { .. } => libc::EIO,
+            Self::ManifestMemory(_) => libc::ENOMEM,
+            Self::Conflict
+            | Self::Lost(_)
+            | Self::Missing
+            | Self::NoManifest
+            | Self::Format(_)
+            | Self::Store { .. } => libc::EIO,
         }
     }
 
@@ -147,6 +167,10 @@ impl Coded for FsError {
             Self::Gone => "CR-MOUNT-0017",
             Self::Full => "CR-MOUNT-0018",
             Self::CrossDevice(_) => "CR-MOUNT-0019",
+            Self::Missing => "CR-MOUNT-0020",
+            Self::NoManifest => "CR-MOUNT-0021",
+            Self::ManifestMemory(_) => "CR-MOUNT-0022",
+            Self::LongName => "CR-MOUNT-0029",
             Self::Format(error) => error.code(),
             Self::Store { code, .. } => code,
         }
@@ -155,9 +179,13 @@ impl Coded for FsError {
     fn fault(&self) -> Fault {
         match self {
             Self::Store { fault, .. } => *fault,
-            Self::Stale | Self::Conflict | Self::Lost(_) | Self::Full | Self::Format(_) => {
-                Fault::Upstream { retry: false }
-            }
+            Self::Stale
+            | Self::Conflict
+            | Self::Lost(_)
+            | Self::Full
+            | Self::Missing
+            | Self::NoManifest
+            | Self::Format(_) => Fault::Upstream { retry: false },
             Self::ReadOnly | Self::Sealed => Fault::Denied,
             _ => Fault::Caller,
         }

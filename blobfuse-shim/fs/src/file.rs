@@ -55,6 +55,17 @@ impl Handle {
     }
 }
 
+impl State {
+    /// The version that readers see, if nothing was written since.
+    pub(crate) fn clean(&self) -> Option<&Arc<Version>> {
+        match &self.draft {
+            Some(draft) if draft.dirty => None,
+            Some(draft) => draft.base.as_ref().or(self.stored.as_ref()),
+            None => self.stored.as_ref(),
+        }
+    }
+}
+
 impl File {
     pub(crate) fn new(path: &str) -> Self {
         Self {

@@ -12,9 +12,13 @@ use tokio::sync::{Notify, RwLock, RwLockReadGuard, Semaphore};
 
 use crate::budget::{Budget, Memory};
 use crate::cache::Cache;
+use crate::codec::Layout;
 use crate::directory::Directories;
 use crate::file::{File, Handle};
+use crate::findings::Findings;
 use crate::inode::Nodes;
+use crate::measure::Measured;
+use crate::pinned::Source;
 use crate::version::Version;
 use crate::{DirEntry, FsError, Mode, Opened, Options, Sealed, codec};
 
@@ -25,6 +29,8 @@ pub(crate) struct Inner {
     pub(crate) store: Arc<dyn BlobStore>,
     pub(crate) dek: Arc<Dek>,
     pub(crate) mode: Mode,
+    pub(crate) layout: Layout,
+    pub(crate) measured: Measured,
     pub(crate) options: Options,
     pub(crate) nodes: Mutex<Nodes>,
     pub(crate) directories: Directories,
@@ -54,6 +60,9 @@ pub(crate) struct Inner {
     /// Pages for answers to reads.
     pub(crate) answers: Semaphore,
     relieving: AtomicBool,
+    /// What the contract lists, if it pins a manifest.
+    pub(crate) source: Option<Source>,
+    pub(crate) findings: Findings,
 }
 
 /// A version that this mount committed.
@@ -84,9 +93,8 @@ impl Inner {
         mode: Mode,
         options: Options,
     ) -> Self {
-        // A quarter of the memory at most belongs to uploads: a sealed extent each, and room to seal zeros.
-        let (extent, unit) = codec::sizes(mode);
-        let slot = 2 * (extent + 16 * extent.div_ceil(unit)) + 4096;
+        // A quarter of the memory at most belongs to uploads.
+        let slot = codec::upload_room(mode);
         let most = options.uploads.max(1) as u64;
         let slots = (options.memory / 4 / slot).clamp(1, most);
         let pool = options
@@ -99,6 +107,8 @@ impl Inner {
             slots: Arc::new(Semaphore::new(usize::try_from(slots).unwrap_or(1))),
             answers: Semaphore::new(answers),
             relieving: AtomicBool::new(false),
+            layout: Layout::new(mode, &dek, &options.key_id),
+            measured: Measured::default(),
             store,
             dek,
             mode,
@@ -117,6 +127,8 @@ impl Inner {
             lost: Mutex::default(),
             written: Mutex::default(),
             released: Notify::new(),
+            source: None,
+            findings: Findings::default(),
         }
     }
 
@@ -344,8 +356,7 @@ impl Inner {
 
     /// A commit replaced a version of a path.
     pub(crate) fn replaced(&self, path: &str, old: Option<&Version>, new: &Version) {
-        let old = old.map(|old| &old.info.etag);
-        lock(&self.nodes).replaced(path, old, &new.info.etag);
+        lock(&self.nodes).replaced(path, old, new);
     }
 
     pub(crate) fn known(&self, path: &str, etag: &Etag) -> Option<Entry> {

@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use blob_store::Etag;
-
+use crate::version::{Identity, Version};
 use crate::{FsError, Kind, ROOT};
 
 /// The mount's own directory.
@@ -18,7 +17,9 @@ struct Node {
     kind: Kind,
     lookups: u64,
     /// The version whose pages the kernel may have.
-    version: Option<Etag>,
+    version: Option<Identity>,
+    /// The length that the kernel was told last, in bytes.
+    told: u64,
 }
 
 #[derive(Debug)]
@@ -35,6 +36,7 @@ impl Nodes {
             kind: Kind::Directory,
             lookups: 1,
             version: None,
+            told: 0,
         };
         Self {
             nodes: HashMap::from([(ROOT, root)]),
@@ -43,13 +45,14 @@ impl Nodes {
         }
     }
 
-    /// The inode of a path, counted as one more lookup.
-    pub(crate) fn look_up(&mut self, path: &str, kind: Kind) -> u64 {
+    /// The inode of a path, counted as one more lookup; the kernel is told a length with it.
+    pub(crate) fn look_up(&mut self, path: &str, kind: Kind, length: u64) -> u64 {
         if let Some(ino) = self.paths.get(path)
             && let Some(node) = self.nodes.get_mut(ino)
         {
             node.lookups += 1;
             node.kind = kind;
+            node.told = length;
             return *ino;
         }
         let ino = self.next;
@@ -59,6 +62,7 @@ impl Nodes {
             kind,
             lookups: 1,
             version: None,
+            told: length,
         };
         self.nodes.insert(ino, node);
         self.paths.insert(path.to_owned(), ino);
@@ -109,22 +113,36 @@ impl Nodes {
     }
 
     /// The inode is opened at a version; whether the kernel's pages are of the same one.
-    pub(crate) fn opened(&mut self, ino: u64, version: Option<&Etag>) -> bool {
+    pub(crate) fn opened(&mut self, ino: u64, version: Option<Identity>) -> bool {
         let Some(node) = self.nodes.get_mut(&ino) else {
             return false;
         };
-        let is_same = version.is_some() && node.version.as_ref() == version;
-        node.version = version.cloned();
+        let is_same = version.is_some() && node.version == version;
+        node.version = version;
         is_same
     }
 
     /// A commit of ours replaced a version: what the kernel has went through us.
-    pub(crate) fn replaced(&mut self, path: &str, old: Option<&Etag>, new: &Etag) {
+    pub(crate) fn replaced(&mut self, path: &str, old: Option<&Version>, new: &Version) {
         let node = self.paths.get(path).and_then(|ino| self.nodes.get_mut(ino));
-        if let Some(node) = node
-            && node.version.as_ref() == old
-        {
-            node.version = Some(new.clone());
+        let Some(node) = node else {
+            return;
+        };
+        node.told = new.len;
+        if node.version == old.map(Version::identity) {
+            node.version = Some(new.identity());
+        }
+    }
+
+    /// The length that the kernel was told last.
+    pub(crate) fn told(&self, ino: u64) -> Option<u64> {
+        self.nodes.get(&ino).map(|node| node.told)
+    }
+
+    /// The kernel is told a length.
+    pub(crate) fn tell(&mut self, ino: u64, length: u64) {
+        if let Some(node) = self.nodes.get_mut(&ino) {
+            node.told = length;
         }
     }
 
@@ -173,13 +191,13 @@ mod tests {
     #[test]
     fn an_inode_lives_until_every_lookup_is_forgotten() {
         let mut nodes = Nodes::new();
-        let ino = nodes.look_up("a", Kind::File);
-        assert_eq!(nodes.look_up("a", Kind::File), ino);
+        let ino = nodes.look_up("a", Kind::File, 0);
+        assert_eq!(nodes.look_up("a", Kind::File, 0), ino);
         nodes.forget(ino, 1);
         assert_eq!(nodes.get(ino).unwrap().0, "a");
         nodes.forget(ino, 1);
         assert_eq!(nodes.get(ino), Err(FsError::Handle));
-        assert_ne!(nodes.look_up("a", Kind::File), ino);
+        assert_ne!(nodes.look_up("a", Kind::File, 0), ino);
         nodes.forget(ROOT, 100);
         assert!(nodes.directory(ROOT).is_ok());
     }
@@ -188,8 +206,8 @@ mod tests {
     fn a_renamed_inode_keeps_its_number_and_replaces_the_target() {
         let mut nodes = Nodes::new();
         let (a, b) = (
-            nodes.look_up("a", Kind::File),
-            nodes.look_up("b", Kind::File),
+            nodes.look_up("a", Kind::File, 0),
+            nodes.look_up("b", Kind::File, 0),
         );
         nodes.rename("a", "b");
         assert_eq!(nodes.get(a).unwrap().0, "b");

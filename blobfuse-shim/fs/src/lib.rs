@@ -13,13 +13,18 @@ mod budget;
 mod cache;
 mod codec;
 mod commit;
+mod digests;
 mod directory;
 mod draft;
 mod error;
 mod file;
+mod findings;
 mod inner;
 mod inode;
+mod measure;
 mod names;
+mod opening;
+mod pinned;
 mod read;
 mod rename;
 mod seal;
@@ -31,8 +36,11 @@ mod write;
 use std::time::{Duration, SystemTime};
 
 use blob_format::Params;
+use blob_format::azure::{Integrity, RegionSize};
+use blob_format::v1::BlockSize;
 
 pub use error::FsError;
+pub use findings::Finding;
 pub use seal::Sealed;
 pub use system::{FileSystem, Opened};
 
@@ -42,10 +50,16 @@ pub const ROOT: u64 = 1;
 /// How content lies in storage.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Mode {
-    /// As it is; the service encrypts with the customer-provided key.
+    /// As it is; the service encrypts with the customer-provided key, and sees clear text while it does.
     Cpk,
+    /// As it is; the service encrypts with its own key, and sees clear text whenever it wants to.
+    Sse,
     /// Format v2; the service sees cipher text only.
     CseV2(Params),
+    /// Upstream's format; the service sees cipher text only.
+    CseV1(BlockSize),
+    /// The Azure SDKs' format, with regions of this size in new files; the service sees cipher text only.
+    CseAzure(RegionSize, Integrity),
 }
 
 /// Bounds and behaviour of a mount.
@@ -71,6 +85,8 @@ pub struct Options {
     pub hole_limit: u64,
     /// Largest file that is renamed by copying it, in bytes.
     pub copy_limit: u64,
+    /// How envelopes of Azure client-side encryption call the data key: the name of the secret that holds it wrapped.
+    pub key_id: String,
 }
 
 impl Default for Options {
@@ -87,6 +103,7 @@ impl Default for Options {
             writers: 1024,
             hole_limit: 64 << 30,
             copy_limit: 64 << 30,
+            key_id: String::new(),
         }
     }
 }

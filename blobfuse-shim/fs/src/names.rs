@@ -5,13 +5,21 @@ use crate::FsError;
 /// Directory at the root that belongs to the mount itself.
 pub(crate) const OWN: &str = ".cleanroom";
 
+/// Bytes of a name, which `statfs` tells.
+const LONGEST_NAME: usize = 255;
+/// What storage takes.
+const LONGEST_PATH: usize = 1024;
+
 /// Whether POSIX can express a name from storage.
 pub(crate) fn expressible(name: &str) -> bool {
-    !matches!(name, "" | "." | "..") && !name.contains(['/', '\0']) && name.len() <= 255
+    !matches!(name, "" | "." | "..") && !name.contains(['/', '\0']) && name.len() <= LONGEST_NAME
 }
 
 /// The path of a name in a directory, for reading.
 pub(crate) fn join(directory: &str, name: &str) -> Result<String, FsError> {
+    if name.len() > LONGEST_NAME {
+        return Err(FsError::LongName);
+    }
     if !expressible(name) {
         return Err(FsError::Name);
     }
@@ -24,7 +32,10 @@ pub(crate) fn join(directory: &str, name: &str) -> Result<String, FsError> {
 /// The path of a name that is about to be made: it must not be the mount's own, and storage must take it.
 pub(crate) fn join_new(directory: &str, name: &str) -> Result<String, FsError> {
     let path = join(directory, name)?;
-    if is_own(&path) || path.len() > 1024 {
+    if path.len() > LONGEST_PATH {
+        return Err(FsError::LongName);
+    }
+    if is_own(&path) {
         return Err(FsError::Name);
     }
     Ok(path)

@@ -87,11 +87,16 @@ impl Inner {
 
     /// After a failed fetch: fine if a commit of ours replaced what was asked for, else the file is stale.
     async fn check_replaced<'a>(
-        &self,
+        self: &Arc<Self>,
         file: &File,
         mut asked: impl Iterator<Item = &'a Arc<Version>> + Send,
     ) -> Result<(), FsError> {
         let mut state = file.state.lock().await;
+        if self.source.is_some() {
+            // Whatever storage has now under this name: it is the same content, or an error.
+            state.stored = Some(Arc::new(self.load(&file.path(), None).await?));
+            return Ok(());
+        }
         let base = state.draft.as_ref().and_then(|draft| draft.base.as_ref());
         let now = base.or(state.stored.as_ref());
         if asked.any(|asked| now.is_some_and(|now| now.info.etag != asked.info.etag)) {
@@ -101,7 +106,12 @@ impl Inner {
         Err(FsError::Stale)
     }
 
-    async fn view(&self, handle: &Handle, offset: u64, size: u64) -> Result<View, FsError> {
+    async fn view(
+        self: &Arc<Self>,
+        handle: &Handle,
+        offset: u64,
+        size: u64,
+    ) -> Result<View, FsError> {
         let mut state = handle.file.state.lock().await;
         state.check(Some(handle.epoch))?;
         if state.draft.is_none() && state.stored.is_none() {
@@ -158,8 +168,7 @@ impl Inner {
             return Ok(Vec::new());
         }
         let clear = clear_range(version, index, &pending.units);
-        let stored = version.frame.stored(index, clear.clone());
-        let need = (stored.end - stored.start) + (clear.end - clear.start);
+        let need = version.frame.room(index, clear.clone());
         let mut memory = self.room(need).await?;
         let bytes = self.open(file, version, index, clear).await?;
         memory.shrink(bytes.len() as u64);
@@ -191,10 +200,12 @@ impl Inner {
         let size = clear.end - clear.start;
         let work = move || version.frame.open(index, clear, &sealed);
         let opened = if size <= INLINE {
-            work()?
+            work()
         } else {
-            blocking(work).await?
+            blocking(work).await
         };
+        let opened =
+            opened.inspect_err(|error| self.findings.report(&self.dek, &file.path(), error))?;
         if opened.len() as u64 != size {
             return Err(FsError::Stale);
         }

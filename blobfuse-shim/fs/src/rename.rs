@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use blob_store::{BlockId, Condition};
+use blob_store::{BlockId, Condition, Metadata};
 
-use crate::codec;
 use crate::draft::Staging;
 use crate::inner::{Inner, lock};
 use crate::version::Version;
@@ -125,6 +124,7 @@ impl Inner {
         };
         self.directories.removed(old);
         self.directories.committed(new, &moved.info);
+        self.measured(new, &moved);
         let replaced = lock(&self.files).get(new).cloned();
         if let Some(replaced) = replaced {
             self.orphan(new, &replaced);
@@ -133,7 +133,7 @@ impl Inner {
         self.moved((old, version), (new, &moved), false);
         let mut nodes = lock(&self.nodes);
         nodes.rename(old, new);
-        nodes.replaced(new, Some(&version.info.etag), &moved.info.etag);
+        nodes.replaced(new, Some(version), &moved);
         Ok(Arc::new(moved))
     }
 
@@ -150,19 +150,15 @@ impl Inner {
             return Err(FsError::CrossDevice("a file of this size"));
         }
         let mut moved = version.renamed(new);
-        let (body, trailer) = if version.frame.is_bound() {
-            let count = codec::extents(version.frame.extent(), version.len);
-            let codec = version.frame.edit();
-            let end = match count.checked_sub(1) {
-                Some(last) => version.frame.stored(last, 0..version.extent_len(last)).end,
-                None => codec.header().len() as u64,
-            };
-            let committed = codec.commit(new, version.len, Vec::new(), version.attributes)?;
-            moved.frame = committed.frame;
-            moved.entry = committed.entry;
-            (end, committed.trailer)
-        } else {
-            (length, Vec::new())
+        let (body, trailer, metadata) = match version.frame.at(new)? {
+            Some(committed) => {
+                moved.frame = committed.frame;
+                moved.entry = committed.entry;
+                let body = length.checked_sub(committed.trailer.len() as u64);
+                let body = body.ok_or(FsError::Stale)?;
+                (body, committed.trailer, committed.metadata)
+            }
+            None => (length, Vec::new(), Metadata::new()),
         };
         if length <= ONE_PIECE.min(version.frame.extent()) {
             let _slot = self.slot().await?;
@@ -172,7 +168,9 @@ impl Inner {
             };
             bytes.extend_from_slice(&trailer);
             moved.info.length = bytes.len() as u64;
-            let put = self.store.put_blob(new, bytes.into(), condition);
+            let put = self
+                .store
+                .put_blob_with(new, bytes.into(), &metadata, condition);
             moved.info.etag = self.bounded(put).await?;
             moved.blocks = Some(Vec::new());
             return Ok(moved);
@@ -200,7 +198,9 @@ impl Inner {
             blocks.push((id, size));
         }
         let ids: Vec<BlockId> = blocks.iter().map(|(id, _)| *id).collect();
-        let put = self.store.put_block_list(new, &ids, condition);
+        let put = self
+            .store
+            .put_block_list_with(new, &ids, &metadata, condition);
         moved.info.etag = self.bounded(put).await?;
         moved.info.length = blocks.iter().map(|(_, size)| size).sum();
         moved.blocks = Some(blocks);
@@ -210,6 +210,9 @@ impl Inner {
     async fn rename_directory(self: &Arc<Self>, old: &str, new: &str) -> Result<(), FsError> {
         if names::prefix(new).starts_with(&names::prefix(old)) {
             return Err(FsError::Name);
+        }
+        if self.layout.binds_paths() {
+            return Err(FsError::CrossDevice("a directory of files bound to paths"));
         }
         let below = names::prefix(old);
         let is_open = |path: &String| path.starts_with(&below);
@@ -226,7 +229,12 @@ impl Inner {
         let _gate = self.changing().await?;
         let always = Condition::Always;
         let renamed = self.store.rename(old, new, &always, &always);
-        if self.bounded(renamed).await?.is_none() {
+        let renamed = self.bounded(renamed).await;
+        if renamed.is_err() {
+            // How far it went is not known.
+            self.directories.forget();
+        }
+        if renamed?.is_none() {
             return Err(FsError::CrossDevice("a directory"));
         }
         self.moved_below(&below, &names::prefix(new));

@@ -9,7 +9,7 @@ use blob_store::{BlobStore, Condition};
 use cleanroom_crypto::Dek;
 use sidecar_http::Coded;
 
-use crate::file::{Handle, State};
+use crate::file::Handle;
 use crate::inner::{Inner, Open, lock};
 use crate::inode::NONCE;
 use crate::{Attr, Changes, FsError, Kind, Mode, Options, names};
@@ -59,19 +59,8 @@ impl FileSystem {
             inner.check_writable()?;
         }
         let file = inner.enter(&path, write).await?;
-        let outcome = async {
-            let mut state = file.state.lock().await;
-            inner.freshen(&path, &mut state).await?;
-            state.check(None)?;
-            if write && truncate {
-                inner.begin_empty(&mut state)?;
-            }
-            file.show(&state);
-            let version = state.stored.as_ref().map(|stored| &stored.info.etag);
-            let keep = lock(&inner.nodes).opened(ino, version);
-            Ok((state.epoch, keep && !truncate))
-        };
-        match outcome.await {
+        let truncate = write && truncate;
+        match inner.open_file(ino, &path, &file, truncate).await {
             Ok((epoch, keep)) => {
                 let handle = Handle::new(file, write, epoch);
                 Ok(inner.register(Open::File(Arc::new(handle)), false, keep))
@@ -108,7 +97,7 @@ impl FileSystem {
         file.show(&state);
         drop(state);
         let attr = Attr {
-            ino: lock(&inner.nodes).look_up(&path, Kind::File),
+            ino: lock(&inner.nodes).look_up(&path, Kind::File, 0),
             kind: Kind::File,
             size: 0,
             modified: SystemTime::now(),
@@ -194,13 +183,17 @@ impl FileSystem {
             Open::File(handle) => {
                 let file = &handle.file;
                 let path = file.path();
-                if handle.write {
+                let is_last = if handle.write {
+                    // The lock is kept until the writer is gone: nobody would commit what comes in between.
                     let mut state = file.state.lock().await;
                     if let Err(error) = self.0.commit(file, &mut state).await {
                         tracing::warn!(code = error.code(), %error, "closed with content that is lost");
                     }
-                }
-                if self.0.leave(file, handle.write) && lock(&self.0.hidden).contains_key(&path) {
+                    self.0.leave(file, true)
+                } else {
+                    self.0.leave(file, false)
+                };
+                if is_last && lock(&self.0.hidden).contains_key(&path) {
                     let purged = self.0.purge_file(file).await;
                     if let Err(error) = purged {
                         tracing::warn!(code = error.code(), %error, "an unlinked file stays in storage");
@@ -225,36 +218,36 @@ impl FileSystem {
         }
         let orphan = lock(&inner.orphans).get(&ino).cloned();
         let open = orphan.or_else(|| lock(&inner.files).get(&path).cloned());
-        let written = open.filter(|file| file.writing.load(Ordering::Relaxed));
-        match written {
-            Some(file) => {
-                let mut state = file.state.lock().await;
+        if let Some(file) = open {
+            let mut state = file.state.lock().await;
+            // Under the lock: the writer commits and goes without letting anybody in between.
+            if file.writing.load(Ordering::Relaxed) {
                 inner.check_writable()?;
                 state.check(None)?;
                 let outcome = inner.change(&file, &mut state, changes).await;
                 file.show(&state);
                 outcome?;
-            }
-            None if changes.size.is_some() => {
-                // `truncate` without a handle is an open, a change and a close.
-                let opened = self.open(ino, true, changes.size == Some(0)).await?;
-                let handle = inner.file_handle(opened.handle)?;
-                let outcome = async {
-                    let file = &handle.file;
-                    let mut state = file.state.lock().await;
-                    inner.change(file, &mut state, changes).await?;
-                    inner.commit(file, &mut state).await
-                };
-                let outcome = outcome.await;
-                self.release(opened.handle).await?;
-                outcome?;
-            }
-            None => {
-                return Err(FsError::NotSupported(
-                    "attributes of a file that is not open for writing",
-                ));
+                drop(state);
+                return self.attributes(ino).await;
             }
         }
+        if changes.size.is_none() {
+            return Err(FsError::NotSupported(
+                "attributes of a file that is not open for writing",
+            ));
+        }
+        // `truncate` without a handle is an open, a change and a close.
+        let opened = self.open(ino, true, changes.size == Some(0)).await?;
+        let handle = inner.file_handle(opened.handle)?;
+        let outcome = async {
+            let file = &handle.file;
+            let mut state = file.state.lock().await;
+            inner.change(file, &mut state, changes).await?;
+            inner.commit(file, &mut state).await
+        };
+        let outcome = outcome.await;
+        self.release(opened.handle).await?;
+        outcome?;
         self.attributes(ino).await
     }
 
@@ -307,34 +300,6 @@ impl FileSystem {
     /// Sets what `.cleanroom/nonce` inside the mount says.
     pub fn set_nonce(&self, nonce: &str) {
         nonce.clone_into(&mut lock(&self.0.nonce));
-    }
-}
-
-impl Inner {
-    /// Loads what storage has, if nothing is known or what is known is stale.
-    async fn freshen(&self, path: &str, state: &mut State) -> Result<(), FsError> {
-        if state.error.is_some()
-            || state.draft.is_some()
-            || (state.stored.is_some() && !state.stale)
-        {
-            return Ok(());
-        }
-        let listed = match state.stale {
-            true => None,
-            false => self.listed(path),
-        };
-        let loaded = self.load(path, listed).await;
-        if matches!(loaded, Err(FsError::NotFound)) {
-            self.directories.changed(path);
-            return Err(FsError::Gone);
-        }
-        let loaded = Arc::new(loaded?);
-        if state.stored.replace(loaded).is_some() {
-            // Handles of before must not mix two versions.
-            state.epoch += 1;
-        }
-        state.stale = false;
-        Ok(())
     }
 }
 

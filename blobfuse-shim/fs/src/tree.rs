@@ -1,13 +1,13 @@
 //! The file system's operations on names.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use blob_store::{BlobInfo, Condition};
 
-use crate::codec::clear_len;
-use crate::directory::Listed;
+use crate::directory::Snapshot;
 use crate::file::File;
 use crate::inner::{Inner, Open, lock};
 use crate::inode::{NONCE, OWN};
@@ -40,8 +40,11 @@ impl FileSystem {
         }
         let path = names::join(&inner.directory(parent)?, name)?;
         let (kind, size, modified) = inner.find(&path).await?.ok_or(FsError::NotFound)?;
+        let mut nodes = lock(&inner.nodes);
+        // It may have been opened meanwhile: what was listed must not be told after what was authenticated.
+        let (kind, size, modified) = inner.shown(&path).unwrap_or((kind, size, modified));
         Ok(Attr {
-            ino: lock(&inner.nodes).look_up(&path, kind),
+            ino: nodes.look_up(&path, kind, size),
             kind,
             size,
             modified,
@@ -84,6 +87,12 @@ impl FileSystem {
             }
             None => inner.find(&path).await?.ok_or(FsError::NotFound)?,
         };
+        let mut nodes = lock(&inner.nodes);
+        let (kind, size, modified) = match unlinked {
+            true => (kind, size, modified),
+            false => inner.shown(&path).unwrap_or((kind, size, modified)),
+        };
+        nodes.tell(ino, size);
         Ok(Attr {
             ino,
             kind,
@@ -260,7 +269,11 @@ impl Inner {
     async fn delete_newest(&self, path: &str) -> Result<(), FsError> {
         let info = self.bounded(self.store.head(path)).await?;
         let condition = Condition::Match(info.etag);
-        let gone = self.bounded(self.store.delete(path, &condition)).await;
+        let gone = match self.bounded(self.store.delete(path, &condition)).await {
+            // It was there a moment ago: an answer was lost, or somebody else was faster.
+            Err(FsError::NotFound) => Ok(()),
+            gone => gone,
+        };
         if gone.is_err() {
             self.directories.changed(path);
         }
@@ -322,35 +335,45 @@ impl Inner {
         self.directories.known(directory)?.get(name)?.info.clone()
     }
 
+    /// Of a file that is open: None while it is being opened for the first time.
+    fn shown(&self, path: &str) -> Option<(Kind, u64, SystemTime)> {
+        let open = lock(&self.files).get(path).cloned();
+        let (length, modified) = open?.look()?;
+        Some((Kind::File, length, modified))
+    }
+
+    /// The listing of a directory, at most the mount's time to live old.
+    pub(crate) async fn snapshot(&self, directory: &str) -> Result<Arc<Snapshot>, FsError> {
+        let listing = self
+            .directories
+            .snapshot(&*self.store, directory, self.options.ttl);
+        self.within(listing).await
+    }
+
     /// Kind, length and time of a path: of the open file if there is one, else of the listing.
     pub(crate) async fn find(
         &self,
         path: &str,
     ) -> Result<Option<(Kind, u64, SystemTime)>, FsError> {
-        let open = lock(&self.files).get(path).cloned();
-        if let Some(file) = open {
-            // None while it is being opened for the first time.
-            if let Some((length, modified)) = file.look() {
-                return Ok(Some((Kind::File, length, modified)));
-            }
+        if let Some(shown) = self.shown(path) {
+            return Ok(Some(shown));
         }
         if lock(&self.hidden).contains_key(path) {
             return Ok(None);
         }
+        if let Some(source) = &self.source {
+            return Ok(source.find(path));
+        }
         let (directory, name) = names::split(path);
-        let listing = self
-            .directories
-            .snapshot(&*self.store, directory, self.options.ttl);
-        let snapshot = self.within(listing).await?;
-        Ok(snapshot.get(name).map(|listed| self.shape(listed)))
-    }
-
-    fn shape(&self, listed: &Listed) -> (Kind, u64, SystemTime) {
-        let length = match (&listed.kind, &listed.info) {
-            (Kind::File, Some(info)) => clear_len(self.mode, info.length),
-            _ => 0,
+        let snapshot = self.snapshot(directory).await?;
+        let Some(listed) = snapshot.get(name) else {
+            return Ok(None);
         };
-        (listed.kind, length, listed.modified())
+        let length = match (&listed.kind, &listed.info) {
+            (Kind::File, Some(info)) => self.measure(path, info).await?,
+            _ => Some(0),
+        };
+        Ok(length.map(|length| (listed.kind, length, listed.modified())))
     }
 
     /// Listings take several requests; the bound holds for all of them.
@@ -363,15 +386,19 @@ impl Inner {
         outcome.unwrap_or_else(|_| Err(blob_store::StoreError::Deadline(deadline).into()))
     }
 
-    pub(crate) async fn entries_of(&self, path: &str) -> Result<Vec<DirEntry>, FsError> {
-        let listing = self
-            .directories
-            .snapshot(&*self.store, path, self.options.ttl);
-        let snapshot = self.within(listing).await?;
-        let mut kinds: std::collections::BTreeMap<String, Kind> = snapshot
-            .iter()
+    async fn listed_names(&self, path: &str) -> Result<BTreeMap<String, Kind>, FsError> {
+        let snapshot = self.snapshot(path).await?;
+        let names = snapshot.iter();
+        Ok(names
             .map(|(name, listed)| (name.clone(), listed.kind))
-            .collect();
+            .collect())
+    }
+
+    pub(crate) async fn entries_of(&self, path: &str) -> Result<Vec<DirEntry>, FsError> {
+        let mut kinds = match &self.source {
+            Some(source) => source.names(path),
+            None => self.listed_names(path).await?,
+        };
         for hidden in lock(&self.hidden).keys() {
             if let (directory, name) = names::split(hidden)
                 && directory == path

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use blob_format::Attributes;
 use blob_format::manifest::Entry;
-use blob_store::{BlobInfo, BlockId, StoreError};
+use blob_store::{BlobInfo, BlockId, Etag, Metadata, StoreError};
 use bytes::Bytes;
 
+use crate::FsError;
 use crate::cache::ContentId;
-use crate::codec::{self, Frame, extent_len};
+use crate::codec::{self, Frame, Layout, Stored, extent_len};
 use crate::inner::Inner;
-use crate::{FsError, Mode};
 
 /// Whole blobs up to this size are fetched by the request that opens them.
 const SMALL: u64 = 256 << 10;
@@ -51,7 +51,21 @@ impl Contents {
     }
 }
 
+/// What tells two versions apart: a store could show two under one ETag.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Identity {
+    etag: Etag,
+    authenticator: Option<[u8; 32]>,
+}
+
 impl Version {
+    pub(crate) fn identity(&self) -> Identity {
+        Identity {
+            etag: self.info.etag.clone(),
+            authenticator: self.entry.as_ref().map(|entry| entry.authenticator),
+        }
+    }
+
     pub(crate) fn extent_len(&self, index: u64) -> u64 {
         extent_len(self.frame.extent(), index, self.len)
     }
@@ -61,40 +75,88 @@ impl Inner {
     /// Finds the newest version of a path and authenticates its frame. `listed` is what a listing said a moment ago: it
     /// saves a request if it is still true.
     pub(crate) async fn load(
-        &self,
+        self: &Arc<Self>,
         path: &str,
         listed: Option<BlobInfo>,
     ) -> Result<Version, FsError> {
+        let loaded = match &self.source {
+            Some(source) => self.load_listed(path, source).await,
+            None => self.load_newest(path, listed).await,
+        };
+        loaded.inspect_err(|error| self.findings.report(&self.dek, path, error))
+    }
+
+    async fn load_newest(&self, path: &str, listed: Option<BlobInfo>) -> Result<Version, FsError> {
+        let (version, blob) = self.load_any(path, listed).await?;
+        self.measured(path, &version);
+        self.keep_small(&version, &blob)?;
+        Ok(version)
+    }
+
+    /// The newest version, and the blob's bytes as far as they came along; `listed` as in [`Inner::load`].
+    pub(crate) async fn load_any(
+        &self,
+        path: &str,
+        listed: Option<BlobInfo>,
+    ) -> Result<(Version, Bytes), FsError> {
+        if self.layout.needs_metadata() {
+            let (info, metadata) = self.bounded(self.store.describe(path)).await?;
+            return self.load_version(path, info, &metadata).await;
+        }
+        let none = Metadata::new();
         let listed = listed.filter(|info| {
             // Only a request for content can show that it is still true.
-            info.length > 0 && (self.mode != Mode::Cpk || info.length <= SMALL)
+            let tail = self.layout.tail_len(info.length);
+            info.length > 0 && (info.length <= SMALL || !matches!(tail, Ok(0)))
         });
         if let Some(info) = listed {
-            match self.load_version(path, info).await {
+            match self.load_version(path, info, &none).await {
                 Err(FsError::Stale | FsError::NotFound) => {}
                 outcome => return outcome,
             }
         }
         let info = self.bounded(self.store.head(path)).await?;
-        self.load_version(path, info).await
+        self.load_version(path, info, &none).await
     }
 
-    async fn load_version(&self, path: &str, info: BlobInfo) -> Result<Version, FsError> {
+    /// Authenticates the frame of a version, as far as the layout can; returns the end of its blob, too.
+    pub(crate) async fn frame(
+        &self,
+        layout: &Layout,
+        path: &str,
+        info: &BlobInfo,
+        metadata: &Metadata,
+    ) -> Result<(codec::Opened, Bytes), FsError> {
         if info.directory {
             return Err(FsError::IsDirectory);
         }
         let length = info.length;
-        let mut first = codec::tail_len(self.mode, length)?;
+        let mut first = layout.tail_len(length)?;
         if length <= SMALL {
             first = length;
         }
-        let mut tail = self.tail(path, &info, first).await?;
-        let needed = codec::needed_tail(self.mode, length, &tail)?;
+        let mut tail = self.tail(path, info, first).await?;
+        let needed = layout.needed_tail(length, &tail)?;
         if needed > first {
             // The file's own sizes differ from the mount's.
-            tail = self.tail(path, &info, needed).await?;
+            tail = self.tail(path, info, needed).await?;
         }
-        let opened = codec::open(self.mode, &self.dek, path, length, &tail)?;
+        let stored = Stored {
+            length,
+            tail: &tail,
+            metadata,
+        };
+        let opened = layout.open(path, &stored)?;
+        Ok((opened, tail))
+    }
+
+    async fn load_version(
+        &self,
+        path: &str,
+        info: BlobInfo,
+        metadata: &Metadata,
+    ) -> Result<(Version, Bytes), FsError> {
+        let (opened, tail) = self.frame(&self.layout, path, &info, metadata).await?;
         let count = codec::extents(opened.frame.extent(), opened.len).max(1);
         let version = Version {
             info,
@@ -105,16 +167,14 @@ impl Inner {
             attributes: opened.attributes,
             entry: opened.entry,
         };
-        if tail.len() as u64 == length {
-            self.keep_small(&version, &tail)?;
-        }
-        Ok(version)
+        Ok((version, tail))
     }
 
-    /// Opens a small file's content, which came along with its frame, if there is memory for it.
-    fn keep_small(&self, version: &Version, blob: &Bytes) -> Result<(), FsError> {
+    /// Opens a small file's content, if it came along with its frame and there is memory for it.
+    pub(crate) fn keep_small(&self, version: &Version, blob: &Bytes) -> Result<(), FsError> {
         let clear = 0..version.extent_len(0);
-        if version.len == 0 || version.len > clear.end {
+        let is_whole = blob.len() as u64 == version.info.length;
+        if !is_whole || version.len == 0 || version.len > clear.end {
             return Ok(());
         }
         let stored = version.frame.stored(0, clear.clone());
@@ -132,7 +192,12 @@ impl Inner {
         Ok(())
     }
 
-    async fn tail(&self, path: &str, info: &BlobInfo, length: u64) -> Result<Bytes, FsError> {
+    pub(crate) async fn tail(
+        &self,
+        path: &str,
+        info: &BlobInfo,
+        length: u64,
+    ) -> Result<Bytes, FsError> {
         if length == 0 {
             return Ok(Bytes::new());
         }
@@ -145,7 +210,7 @@ impl Inner {
         &self,
         path: &str,
         range: std::ops::Range<u64>,
-        etag: &blob_store::Etag,
+        etag: &Etag,
     ) -> Result<Bytes, FsError> {
         let length = range.end - range.start;
         let bytes = self

@@ -6,7 +6,7 @@ use blob_store::Condition;
 
 use crate::budget::Memory;
 use crate::cache::{ContentId, Found, Key};
-use crate::codec::{self, extents};
+use crate::codec::extents;
 use crate::draft::{Buffer, Draft, Extent};
 use crate::file::{File, State};
 use crate::inner::Inner;
@@ -20,7 +20,7 @@ const SMALLEST: u64 = 4096;
 impl Inner {
     /// A draft of a new file.
     pub(crate) fn create_draft(&self, condition: Condition) -> Result<Box<Draft>, FsError> {
-        let codec = codec::create(self.mode, &self.dek)?;
+        let codec = self.layout.create()?;
         let mut draft = Draft::new(codec, None, condition)?;
         draft.dirty = true;
         Ok(Box::new(draft))
@@ -32,7 +32,7 @@ impl Inner {
             (Some(draft), _) => draft,
             (None, Some(stored)) => {
                 let condition = Condition::Match(stored.info.etag.clone());
-                let codec = stored.frame.edit();
+                let codec = stored.frame.edit()?;
                 Box::new(Draft::new(codec, Some(Arc::clone(stored)), condition)?)
             }
             (None, None) => return Err(FsError::Handle),
@@ -115,6 +115,11 @@ impl Inner {
         if len > draft.len {
             self.extend(file, state, len).await?;
         } else if len < draft.len {
+            if draft.codec.seals_once() && draft.is_staged() {
+                // What is cut off must not be sealed again before the next version.
+                self.spill(file, state).await?;
+            }
+            let draft = self.begin(state)?;
             let extent = draft.codec.extent();
             let (index, within) = (len / extent, len % extent);
             if within > 0 {
@@ -199,15 +204,21 @@ impl Inner {
                 self.spill(file, state).await?;
                 continue;
             }
+            if draft.codec.seals_once()
+                && matches!(draft.extents.get(&index), Some(Extent::Staged { .. }))
+            {
+                // It must not be sealed again before the next version.
+                self.spill(file, state).await?;
+                continue;
+            }
             let is_covered = have == 0 || (from == 0 && stop >= have);
             let is_zero = matches!(draft.extents.get(&index), Some(Extent::Zero));
             let base = draft.clean(index).cloned().filter(|_| !is_covered);
-            let sealed = base.as_ref().map_or(0, |base| {
-                let stored = base.frame.stored(index, 0..have);
-                stored.end - stored.start
-            });
-            // A copy is made once, when a fetched extent gets its room to grow.
-            let need = room + sealed.max(if base.is_some() { have } else { 0 });
+            let need = match &base {
+                // A copy is made once, when a fetched extent gets its room to grow.
+                Some(base) => (room + have).max(base.frame.room(index, 0..have)),
+                None => room,
+            };
             let Some(mut memory) = self.room_for_writing(file, state, need).await? else {
                 continue;
             };

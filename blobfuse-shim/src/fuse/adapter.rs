@@ -150,7 +150,7 @@ impl Filesystem for Adapter {
         uid: Option<u32>,
         gid: Option<u32>,
         size: Option<u64>,
-        _atime: Option<TimeOrNow>,
+        atime: Option<TimeOrNow>,
         mtime: Option<TimeOrNow>,
         _ctime: Option<SystemTime>,
         _fh: Option<FileHandle>,
@@ -163,6 +163,11 @@ impl Filesystem for Adapter {
         let foreign = |id: Option<u32>| id.is_some_and(|id| id != APPLICATION_UID);
         if foreign(uid) || foreign(gid) {
             reply.error(Errno::EPERM);
+            return;
+        }
+        // The time of access is always the time of modification.
+        if atime.is_some() && mtime.is_none() {
+            reply.error(Errno::ENOTSUP);
             return;
         }
         let (fs, ttl, read_only) = (self.fs.clone(), self.ttl, self.read_only);

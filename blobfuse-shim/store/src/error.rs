@@ -49,6 +49,9 @@ pub enum StoreError {
     /// The account takes no more data.
     #[error("blob storage: the account is full")]
     Full,
+    /// The directory has something in it.
+    #[error("blob storage: the directory is not empty")]
+    NotEmpty,
     /// A refusal with no meaning of its own here.
     #[error("blob storage: {operation} was refused with status {status} ({code})")]
     Refused {
@@ -107,6 +110,7 @@ impl Coded for StoreError {
             Self::Answer { .. } => "CR-BLOB-0014",
             Self::Deadline(_) => "CR-BLOB-0015",
             Self::Full => "CR-BLOB-0016",
+            Self::NotEmpty => "CR-BLOB-0017",
             Self::Https(error) => error.code(),
             Self::Token(error) => error.code(),
         }
@@ -131,9 +135,12 @@ impl StoreError {
     pub(crate) fn of(operation: &'static str, status: u16, code: &str) -> Self {
         let code = || code.to_owned();
         match (status, code().as_str()) {
-            (404, "ContainerNotFound" | "ResourceNotFound") => Self::NoContainer,
+            (404, "ContainerNotFound" | "ResourceNotFound" | "FilesystemNotFound") => {
+                Self::NoContainer
+            }
             (404, _) => Self::NotFound,
-            (409, "BlobAlreadyExists") => Self::Exists,
+            (409, "BlobAlreadyExists" | "PathAlreadyExists") => Self::Exists,
+            (409, "DirectoryNotEmpty" | "DirectoryIsNotEmpty") => Self::NotEmpty,
             (
                 409,
                 "BlobUsesCustomerSpecifiedEncryption"

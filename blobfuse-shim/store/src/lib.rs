@@ -13,6 +13,7 @@ mod list;
 pub mod testing;
 mod token;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -68,6 +69,9 @@ pub struct BlobInfo {
     pub directory: bool,
 }
 
+/// What a blob's writer noted beside its content: lower-case names and printable ASCII values, 8 KiB together.
+pub type Metadata = BTreeMap<String, String>;
+
 /// One page of a listing.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Page {
@@ -100,6 +104,11 @@ pub trait BlobStore: Send + Sync + 'static {
     /// What a name stands for.
     fn head<'a>(&'a self, name: &'a str) -> Outcome<'a, BlobInfo>;
 
+    /// As [`BlobStore::head`], with the metadata of the version.
+    fn describe<'a>(&'a self, name: &'a str) -> Outcome<'a, (BlobInfo, Metadata)> {
+        Box::pin(async move { Ok((self.head(name).await?, Metadata::new())) })
+    }
+
     /// Exactly the bytes of a range of one version.
     fn get_range<'a>(
         &'a self,
@@ -116,6 +125,20 @@ pub trait BlobStore: Send + Sync + 'static {
         condition: &'a Condition,
     ) -> Outcome<'a, Etag>;
 
+    /// As [`BlobStore::put_blob`], with metadata.
+    fn put_blob_with<'a>(
+        &'a self,
+        name: &'a str,
+        body: Bytes,
+        metadata: &'a Metadata,
+        condition: &'a Condition,
+    ) -> Outcome<'a, Etag> {
+        match metadata.is_empty() {
+            true => self.put_blob(name, body, condition),
+            false => no_metadata(),
+        }
+    }
+
     /// Writes an empty blob that stands for a directory.
     fn put_directory<'a>(&'a self, name: &'a str) -> Outcome<'a, Etag>;
 
@@ -129,6 +152,20 @@ pub trait BlobStore: Send + Sync + 'static {
         blocks: &'a [BlockId],
         condition: &'a Condition,
     ) -> Outcome<'a, Etag>;
+
+    /// As [`BlobStore::put_block_list`], with metadata.
+    fn put_block_list_with<'a>(
+        &'a self,
+        name: &'a str,
+        blocks: &'a [BlockId],
+        metadata: &'a Metadata,
+        condition: &'a Condition,
+    ) -> Outcome<'a, Etag> {
+        match metadata.is_empty() {
+            true => self.put_block_list(name, blocks, condition),
+            false => no_metadata(),
+        }
+    }
 
     /// The blocks of the committed version with their lengths in bytes, in order; `None` if some are not named as a
     /// [`BlockId`], so that a later commit cannot name them. A blob that was written in one piece has none.
@@ -155,4 +192,10 @@ pub trait BlobStore: Send + Sync + 'static {
 
     /// Removes a blob.
     fn delete<'a>(&'a self, name: &'a str, condition: &'a Condition) -> Outcome<'a, ()>;
+}
+
+/// Of a store that has no place for metadata.
+fn no_metadata<'a>() -> Outcome<'a, Etag> {
+    let reason = "the store keeps no metadata, which the dataset's format needs".to_owned();
+    Box::pin(async { Err(StoreError::Config(reason)) })
 }

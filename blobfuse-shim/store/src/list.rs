@@ -130,6 +130,7 @@ fn take(place: Place<'_>, value: &str, item: &mut Item) -> Result<(), StoreError
     match place {
         Place::Member("Name") => value.clone_into(&mut item.name),
         Place::Property("Etag") => value.clone_into(&mut item.etag),
+        Place::Property("ResourceType") if value == "directory" => item.directory = true,
         Place::Property("Content-Length") => {
             let length = value.parse().map_err(|_| unreadable("a length"))?;
             item.length = Some(length);

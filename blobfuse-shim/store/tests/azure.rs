@@ -2,88 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
 
+mod fixture;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use blob_store::{
-    AzureConfig, AzureStore, BlobStore, BlockId, Condition, CustomerKey, Etag, FixedToken,
-    StoreError, Token,
-};
-use bytes::Bytes;
-use cleanroom_crypto::Dek;
+use blob_store::testing::conformance;
+use blob_store::{AzureStore, BlobStore, BlockId, Condition, Etag, FixedToken, StoreError, Token};
 use emulators::upset::{Kind, Upset};
-use emulators::world::{ENTRA_HOST, World, WorldConfig};
-use serde_json::Value;
-use sidecar_http::{Coded, Request};
+use sidecar_http::Coded;
 
-const ACCOUNT: &str = "litwarestore";
-
-struct Fixture {
-    world: World,
-    config: AzureConfig,
-}
-
-impl Fixture {
-    async fn new() -> Self {
-        let world = World::start(WorldConfig::two_parties()).await.unwrap();
-        let token = token(&world, "litware").await;
-        let endpoint = world.url(&format!("{ACCOUNT}.blob.core.windows.net"));
-        let mut config = AzureConfig::new(endpoint, "data", Arc::new(FixedToken(token)));
-        config.read_budget = Duration::from_secs(5);
-        config.write_budget = Duration::from_secs(5);
-        let fixture = Self { world, config };
-        let store = fixture.store(None);
-        assert!(store.create_container().await.unwrap());
-        assert!(!store.create_container().await.unwrap(), "made only once");
-        fixture
-    }
-
-    fn store(&self, key: Option<u8>) -> AzureStore {
-        let mut config = self.config.clone();
-        config.key = key.map(|byte| {
-            let dek = Dek::from_slice(&[byte; 32]).unwrap();
-            Arc::new(CustomerKey::new(&dek))
-        });
-        AzureStore::new(config, test_support::https(&self.world).unwrap()).unwrap()
-    }
-
-    fn count(&self, method: &str) -> usize {
-        let requests = self.world.requests("blob");
-        requests
-            .iter()
-            .filter(|request| request.method == method)
-            .count()
-    }
-}
-
-async fn token(world: &World, party: &str) -> Token {
-    let of = world
-        .config()
-        .parties
-        .iter()
-        .find(|of| of.name == party)
-        .unwrap();
-    let client = of.service_principal.as_ref().unwrap();
-    let mut url = world.url(ENTRA_HOST);
-    url.set_path(&format!("/{}/oauth2/v2.0/token", of.tenant_id));
-    let request = Request::post("Entra ID", url).form(&[
-        ("grant_type", "client_credentials"),
-        ("client_id", &client.client_id),
-        ("client_secret", &client.secret),
-        ("scope", "https://storage.azure.com/.default"),
-    ]);
-    let response = test_support::https(world)
-        .unwrap()
-        .send(&request)
-        .await
-        .unwrap();
-    let body: Value = response.json("Entra ID").unwrap();
-    Token::new(body["access_token"].as_str().unwrap().to_owned())
-}
-
-fn body(length: usize) -> Bytes {
-    (0_u32..).flat_map(u32::to_le_bytes).take(length).collect()
-}
+use fixture::{ACCOUNT, Fixture, body, token};
 
 #[tokio::test]
 async fn blobs_are_written_read_listed_and_deleted_under_their_odd_names() {
@@ -341,4 +270,12 @@ async fn empty_pages_and_foreign_identities_are_handled() {
     let missing = AzureStore::new(config, client).unwrap();
     let listed = missing.list("", false, None).await;
     assert!(matches!(listed, Err(StoreError::NoContainer)));
+}
+
+#[tokio::test]
+async fn it_keeps_the_rules_of_every_store() {
+    let fixture = Fixture::new().await;
+    conformance::check(&fixture.store(None), 70_000).await;
+    let fixture = Fixture::new().await;
+    conformance::check(&fixture.store(Some(3)), 70_000).await;
 }

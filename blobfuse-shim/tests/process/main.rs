@@ -134,6 +134,68 @@ fn a_source_under_a_customer_key_is_read_only_and_another_key_reads_nothing() {
 }
 
 #[test]
+fn pinned_1_a_source_whose_manifest_the_contract_pins() {
+    let room = Room::new();
+    let args = ["--no-read-only", "--encryption-mode", "CSE"];
+    let mut sink = room.start("output", 10021, &args);
+    sink.wait_ready();
+    let mount = room.mount_path("output");
+    let inside = mount.clone();
+    sink.inside(APPLICATION, move || {
+        fs::create_dir(inside.join("d")).unwrap();
+        fs::write(inside.join("d/a"), b"agreed").unwrap();
+        fs::write(inside.join("b"), b"agreed, too").unwrap();
+    });
+    let (_, sealed) = sink.post(LAUNCHER, "/seal", &json!({}));
+    let root = sealed["root"].as_str().unwrap().to_owned();
+    assert_eq!(sink.terminate(), 0);
+
+    let pinned = |root: &str| {
+        let source = ["--encryption-mode", "CSE", "--manifest-hmac", root];
+        room.start("output", 10021, &source)
+    };
+    let mut source = pinned(&root);
+    source.wait_ready();
+    room.put("output", "extra", b"not agreed", None);
+    let inside = mount.clone();
+    source.inside(APPLICATION, move || {
+        let names = fs::read_dir(&inside).unwrap();
+        let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["b", "d"]);
+        assert_eq!(fs::metadata(inside.join("d/a")).unwrap().len(), 6);
+        assert_eq!(fs::read(inside.join("d/a")).unwrap(), b"agreed");
+        let extra = fs::read(inside.join("extra")).unwrap_err();
+        assert_eq!(extra.raw_os_error(), Some(libc::ENOENT));
+    });
+    let none = json!({"seen": 0, "wait": false});
+    assert_eq!(source.post(APPLICATION, "/findings", &none).0, 403);
+    let (status, found) = source.post(LAUNCHER, "/findings", &none);
+    assert_eq!((status, &found["findings"]), (200, &json!([])));
+    room.put("output", "b", b"somebody else's", None);
+    let inside = mount.clone();
+    source.inside(APPLICATION, move || {
+        let replaced = fs::read(inside.join("b")).unwrap_err();
+        assert_eq!(replaced.raw_os_error(), Some(libc::EIO));
+    });
+    let (_, found) = source.post(LAUNCHER, "/findings", &json!({"seen": 0, "wait": true}));
+    assert_eq!(found["findings"][0]["code"], "CR-FORMAT-0002", "{found}");
+    assert_eq!(found["findings"].as_array().unwrap().len(), 1);
+    assert_eq!(source.terminate(), 0);
+
+    let mut refused = pinned(&"0".repeat(64));
+    let error = refused.never_ready();
+    assert_eq!(error.code(), "CR-FORMAT-0030", "{error}");
+    assert_eq!(refused.terminate(), 1);
+    let marker = room.marker("output.volume.error");
+    assert_eq!(marker["reason"], "CR-FORMAT-0030");
+    let text = marker["message"].as_str().unwrap();
+    assert!(
+        text.contains("not the one that the contract pins"),
+        "{text}"
+    );
+}
+
+#[test]
 fn durable_8_sigterm_brings_home_what_was_written_and_tells_when_it_cannot() {
     for (storage_works, code) in [(true, 0), (false, 1)] {
         let room = Room::new();

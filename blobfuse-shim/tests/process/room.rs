@@ -44,10 +44,12 @@ pub(crate) struct Room {
 
 impl Room {
     pub(crate) fn new() -> Self {
+        Self::of(WorldConfig::two_parties())
+    }
+
+    pub(crate) fn of(config: WorldConfig) -> Self {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let world = runtime
-            .block_on(World::start(WorldConfig::two_parties()))
-            .unwrap();
+        let world = runtime.block_on(World::start(config)).unwrap();
         let token = runtime.block_on(token(&world));
         let dir = tempfile::tempdir().unwrap();
         let open = fs::Permissions::from_mode(0o755);
@@ -165,8 +167,24 @@ impl Room {
     }
 
     /// Starts the binary in a mount namespace where the world's names resolve.
-    #[allow(unsafe_code)]
     pub(crate) fn start(&self, access: &str, uid: u32, args: &[&str]) -> Shim {
+        self.start_where(None, access, uid, args)
+    }
+
+    /// Starts it again where another one was, with the mounts that are left there.
+    #[allow(dead_code)] // not in every test program
+    pub(crate) fn start_after(&self, shim: &Shim, access: &str, args: &[&str]) -> Shim {
+        self.start_where(Some(&shim.namespace), access, shim.uid, args)
+    }
+
+    #[allow(unsafe_code)]
+    fn start_where(
+        &self,
+        namespace: Option<&fs::File>,
+        access: &str,
+        uid: u32,
+        args: &[&str],
+    ) -> Shim {
         let socket = self.socket(access, uid);
         let hosts = self.dir.path().join("hosts");
         let path = |name: &str| self.dir.path().join(name);
@@ -204,9 +222,14 @@ impl Room {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
+        let namespace = namespace.map(|namespace| namespace.try_clone().unwrap());
         // SAFETY: only system calls between fork and exec.
         unsafe {
             command.pre_exec(move || {
+                if let Some(namespace) = &namespace {
+                    setns(namespace, CloneFlags::CLONE_NEWNS)?;
+                    return Ok(());
+                }
                 unshare(CloneFlags::CLONE_NEWNS)?;
                 let none = None::<&str>;
                 mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
@@ -312,6 +335,20 @@ impl Shim {
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// As [`Shim::kill`], while it is used by others. With its helper gone, which would unmount, a dead mount is left.
+    #[allow(dead_code)] // not in every test program
+    pub(crate) fn signal_kill(&self, with_helper: bool) {
+        let pid = self.pid();
+        if with_helper {
+            let children = format!("/proc/{pid}/task/{pid}/children");
+            let helper = fs::read_to_string(children).unwrap();
+            let helper = helper.trim().parse().unwrap();
+            kill(Pid::from_raw(helper), Signal::SIGKILL).unwrap();
+        }
+        let pid = Pid::from_raw(i32::try_from(pid).unwrap());
+        kill(pid, Signal::SIGKILL).unwrap();
     }
 
     pub(crate) fn wait(&mut self) -> i32 {

@@ -96,3 +96,31 @@ fn attr_6_room() {
     assert_eq!(shown.blocks_available(), shown.blocks());
     assert_eq!(shown.name_max(), 255);
 }
+
+#[test]
+fn attr_7_directories() {
+    let (_, _, mount) = sink();
+    fs::create_dir(mount.at("d")).unwrap();
+    let look = || {
+        let meta = fs::metadata(mount.at("d")).unwrap();
+        (meta.nlink(), meta.modified().unwrap())
+    };
+    let before = look();
+    assert_eq!(before.0, 1);
+    fs::create_dir(mount.at("d/e")).unwrap();
+    fs::write(mount.at("d/f"), b"x").unwrap();
+    fs::remove_file(mount.at("d/f")).unwrap();
+    assert_eq!(look(), before);
+}
+
+#[test]
+fn attr_8_time_of_access() {
+    let (_, _, mount) = sink();
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+    let file = File::create(mount.at("a")).unwrap();
+    let alone = fs::FileTimes::new().set_accessed(time);
+    assert_eq!(errno(file.set_times(alone)), libc::ENOTSUP);
+    file.set_times(alone.set_modified(time)).unwrap();
+    let meta = file.metadata().unwrap();
+    assert_eq!(meta.accessed().unwrap(), meta.modified().unwrap());
+}

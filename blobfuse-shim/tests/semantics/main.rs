@@ -8,6 +8,7 @@ mod durability;
 mod model;
 mod names;
 mod opening;
+mod pinned;
 mod refused;
 mod room;
 mod trouble;

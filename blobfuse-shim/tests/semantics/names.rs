@@ -238,3 +238,24 @@ fn names_11_the_mounts_own_directory() {
     assert_eq!(errno(renamed), libc::EINVAL);
     assert_eq!(memory.names(), ["a"]);
 }
+
+#[test]
+fn names_12_lengths() {
+    let (memory, _, mount) = sink();
+    let long = "n".repeat(255);
+    fs::write(mount.at(&long), b"x").unwrap();
+    let longer = mount.at(&"n".repeat(256));
+    assert_eq!(errno(File::create(&longer)), libc::ENAMETOOLONG);
+    assert_eq!(errno(fs::metadata(&longer)), libc::ENAMETOOLONG);
+    let renamed = fs::rename(mount.at(&long), &longer);
+    assert_eq!(errno(renamed), libc::ENAMETOOLONG);
+    fs::remove_file(mount.at(&long)).unwrap();
+    // A path of 1021 bytes.
+    let deep = mount.at(&[&long[..], &long, &long, &long[2..]].join("/"));
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(deep.join("ab"), b"x").unwrap();
+    assert_eq!(errno(File::create(deep.join("abc"))), libc::ENAMETOOLONG);
+    assert_eq!(errno(fs::create_dir(deep.join("abc"))), libc::ENAMETOOLONG);
+    let longest = memory.names().iter().map(String::len).max();
+    assert_eq!(longest, Some(1024));
+}

@@ -39,13 +39,28 @@ impl Mount {
     }
 
     pub(crate) fn with(store: Faulty, key: u8, mode: Mode, options: Options) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("mount");
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let dek = Arc::new(Dek::from_slice(&[key; 32]).unwrap());
-        let read_only = options.read_only;
-        let fs = FileSystem::new(Arc::new(store), dek, mode, options);
-        let device = mount::attach(&path, 10020, read_only).unwrap();
+        Self::of(
+            runtime,
+            FileSystem::new(Arc::new(store), dek, mode, options),
+        )
+    }
+
+    /// A source whose manifest is pinned by its keyed root.
+    pub(crate) fn pinned(store: Faulty, mode: Mode, root: &str) -> Self {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let dek = Arc::new(Dek::from_slice(&[7; 32]).unwrap());
+        let (store, root) = (Arc::new(store), root.parse().unwrap());
+        let fs = FileSystem::pinned(store, dek, mode, options(true), root);
+        let fs = runtime.block_on(fs).unwrap();
+        Self::of(runtime, fs)
+    }
+
+    fn of(runtime: tokio::runtime::Runtime, fs: FileSystem) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mount");
+        let device = mount::attach(&path, 10020, fs.is_read_only()).unwrap();
         let (ended, end) = oneshot::channel();
         runtime
             .block_on(fuse::serve(fs.clone(), device, ended))

@@ -1,15 +1,17 @@
 use std::path::PathBuf;
 
 use cleanroom_spec::{
-    AccessPoint, AccessPointType, CleanroomSecret, EncryptionSecret, EncryptionSecrets, Identity,
-    PrivacyProxySettings, ProtectionConfiguration, ProtocolType, ProxyMode, ProxyType, Resource,
-    ResourceType, SecretType, ServiceEndpoint,
+    AccessPoint, AccessPointType, CleanroomSecret, EncryptionMode, EncryptionSecret,
+    EncryptionSecrets, Format, Identity, PrivacyProxySettings, ProtectionConfiguration,
+    ProtocolType, ProxyMode, ProxyType, Resource, ResourceType, SecretType, ServiceEndpoint,
 };
 use uuid::Uuid;
 
 use super::{change, identity_of};
 use crate::CliError;
-use crate::stores::{self, DataStore, DataStores, SecretStore, SecretStores, SupportedSecret};
+use crate::stores::{
+    self, DataStore, DataStores, FormatName, SecretStore, SecretStores, SupportedSecret,
+};
 
 /// A dataset for the fragment.
 #[derive(clap::Args, Debug)]
@@ -26,6 +28,10 @@ pub struct DatasetArgs {
     /// Access name: the directory below `/mnt/remote`; the datastore's name by default.
     #[arg(long, alias = "access-name")]
     name: Option<String>,
+    /// Layout of the files of a client-side encrypted datastore: `v2` (by default), `cse-v1`, `cse-v1-4m`,
+    /// `azure-cse-2.1` or `azure-cse-2.1-sealed`. The room reads and writes this one and no other.
+    #[arg(long)]
+    format: Option<Format>,
     /// Pin the files: the room reads the dataset only as its manifest lists it.
     #[arg(long)]
     pin_manifest: bool,
@@ -42,12 +48,12 @@ pub(super) struct KeyArgs {
     /// File that lists your secret stores.
     #[arg(long, env = "CLEANROOM_SECRETSTORE_CONFIG_FILE")]
     pub(super) secretstore_config: PathBuf,
-    /// Store for the wrapped data key.
+    /// Store for the wrapped data key; none for data that the storage service encrypts with its own key (SSE).
     #[arg(long)]
-    pub(super) dek_secret_store: String,
-    /// Store for the key that wraps it.
+    pub(super) dek_secret_store: Option<String>,
+    /// Store for the key that wraps it; none under SSE.
     #[arg(long)]
-    pub(super) kek_secret_store: String,
+    pub(super) kek_secret_store: Option<String>,
     /// Name of that key; made from the access name by default.
     #[arg(long)]
     pub(super) kek_name: Option<String>,
@@ -65,7 +71,7 @@ pub(super) fn run(args: &DatasetArgs, kind: Kind) -> Result<(), CliError> {
     let access_name = args.name.as_deref().unwrap_or(&store.name);
     change(&args.cleanroom_config, |spec| {
         let identity = identity_of(spec, &args.keys.identity)?;
-        let mut point = access_point(access_name, kind, store, identity, &args.keys)?;
+        let mut point = access_point(access_name, kind, store, args.format, identity, &args.keys)?;
         if args.pin_manifest {
             point.protection.configuration = pinned(&point, kind, store)?;
         }
@@ -98,21 +104,15 @@ pub(super) fn access_point(
     access_name: &str,
     kind: Kind,
     store: &DataStore,
+    format: Option<Format>,
     identity: Identity,
     keys: &KeyArgs,
 ) -> Result<AccessPoint, CliError> {
-    let secret_stores: SecretStores = stores::read(&keys.secretstore_config)?;
-    let dek_store = secret_stores
-        .find(&keys.dek_secret_store)?
-        .must_hold(SupportedSecret::Secret)?;
-    let kek_store = secret_stores
-        .find(&keys.kek_secret_store)?
-        .must_hold(SupportedSecret::Key)?;
-    let kek_name = keys
-        .kek_name
-        .clone()
-        .unwrap_or_else(|| default_kek_name(access_name));
-    let dek_name = format!("wrapped-{}-dek-{kek_name}", store.name);
+    let configuration = configuration(store.encryption_mode, agreed(store, format)?)?;
+    let secrets = match store.encryption_mode {
+        EncryptionMode::Sse => keys.none().map(|()| None)?,
+        _ => Some(keys.secrets(access_name, store)?),
+    };
     let (access, proxy_type) = match kind {
         Kind::Source => (AccessPointType::ReadOnly, ProxyType::ReadOnlyBlobStorage),
         Kind::Sink => (AccessPointType::ReadWrite, ProxyType::ReadWriteBlobStorage),
@@ -136,14 +136,89 @@ pub(super) fn access_point(
             proxy_type,
             proxy_mode: ProxyMode::Secure,
             privacy_policy: None,
-            configuration: ProtectionConfiguration::new(store.encryption_mode).to_text()?,
-            encryption_secrets: Some(EncryptionSecrets {
-                dek: secret(&dek_name, dek_store, ProtocolType::AzureKeyVaultSecret),
-                kek: secret(&kek_name, kek_store, ProtocolType::AzureKeyVaultSecureKey),
-            }),
-            encryption_secret_access_identity: Some(identity),
+            configuration: configuration.to_text()?,
+            encryption_secret_access_identity: secrets.as_ref().map(|_| identity),
+            encryption_secrets: secrets,
         },
     })
+}
+
+/// The format that the datastore was made for, or the one that is asked for.
+fn agreed(store: &DataStore, asked: Option<Format>) -> Result<Option<Format>, CliError> {
+    let recorded = store.format.map(FormatName::in_contracts);
+    match (recorded, asked) {
+        (Some(recorded), Some(asked)) if recorded != asked => Err(CliError::Argument {
+            argument: "--format",
+            reason: format!(
+                "datastore {:?} was made for {}",
+                store.name,
+                recorded.as_str()
+            ),
+        }),
+        _ => Ok(asked.or(recorded)),
+    }
+}
+
+fn configuration(
+    mode: EncryptionMode,
+    format: Option<Format>,
+) -> Result<ProtectionConfiguration, CliError> {
+    let mut configuration = ProtectionConfiguration::new(mode);
+    match (mode, format) {
+        (_, None) => {}
+        (EncryptionMode::Cse, Some(_)) => configuration.format = format,
+        (_, Some(_)) => {
+            return Err(CliError::Argument {
+                argument: "--format",
+                reason: "for client-side encrypted datastores (CSE) only".to_owned(),
+            });
+        }
+    }
+    Ok(configuration)
+}
+
+impl KeyArgs {
+    /// Nothing that names a key.
+    fn none(&self) -> Result<(), CliError> {
+        for (argument, given) in [
+            ("--dek-secret-store", &self.dek_secret_store),
+            ("--kek-secret-store", &self.kek_secret_store),
+            ("--kek-name", &self.kek_name),
+        ] {
+            if given.is_some() {
+                return Err(CliError::Argument {
+                    argument,
+                    reason: "under SSE the storage service encrypts with its own key".to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys of a datastore, and where they will be.
+    fn secrets(&self, access_name: &str, store: &DataStore) -> Result<EncryptionSecrets, CliError> {
+        let secret_stores: SecretStores = stores::read(&self.secretstore_config)?;
+        let find = |argument, name: &Option<String>| match name {
+            Some(name) => secret_stores.find(name),
+            None => Err(CliError::Argument {
+                argument,
+                reason: "missing".to_owned(),
+            }),
+        };
+        let dek_store = find("--dek-secret-store", &self.dek_secret_store)?
+            .must_hold(SupportedSecret::Secret)?;
+        let kek_store =
+            find("--kek-secret-store", &self.kek_secret_store)?.must_hold(SupportedSecret::Key)?;
+        let kek_name = self
+            .kek_name
+            .clone()
+            .unwrap_or_else(|| default_kek_name(access_name));
+        let dek_name = format!("wrapped-{}-dek-{kek_name}", store.name);
+        Ok(EncryptionSecrets {
+            dek: secret(&dek_name, dek_store, ProtocolType::AzureKeyVaultSecret),
+            kek: secret(&kek_name, kek_store, ProtocolType::AzureKeyVaultSecureKey),
+        })
+    }
 }
 
 fn secret(name: &str, store: &SecretStore, protocol: ProtocolType) -> EncryptionSecret {

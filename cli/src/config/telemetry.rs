@@ -113,7 +113,7 @@ async fn sink(
             datastore::add(add, azure).await?
         }
     };
-    access_point(access_name, Kind::Sink, &store, identity, &args.keys)
+    access_point(access_name, Kind::Sink, &store, None, identity, &args.keys)
 }
 
 /// Container names have at most 63 characters and end with a letter or digit.

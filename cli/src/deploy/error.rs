@@ -4,6 +4,7 @@ use policy::PolicyError;
 use sidecar_http::{Coded, Fault};
 use thiserror::Error;
 
+use crate::CliError;
 use crate::governance::GovCliError;
 
 /// Why a group is not started.
@@ -81,6 +82,9 @@ pub enum DeployError {
         /// What it said.
         reason: String,
     },
+    /// The images or their layers.
+    #[error("images")]
+    Images(#[source] Box<CliError>),
     /// A file of the group.
     #[error("group directory")]
     Io(#[from] io::Error),
@@ -102,6 +106,7 @@ impl Coded for DeployError {
             Self::NotAccepted { .. } => "CR-CLI-0102",
             Self::Governance(error) => error.code(),
             Self::Policy(error) => error.code(),
+            Self::Images(error) => error.code(),
             Self::GroupDirExists { .. } => "CR-CLI-0103",
             Self::Namespace { .. } => "CR-CLI-0104",
             Self::Capability { .. } => "CR-CLI-0105",
@@ -118,6 +123,7 @@ impl Coded for DeployError {
         match self {
             Self::Governance(error) => error.fault(),
             Self::Policy(error) => error.fault(),
+            Self::Images(error) => error.fault(),
             Self::Target { .. } | Self::GroupDirExists { .. } | Self::Json(_) => Fault::Caller,
             Self::NotAccepted { .. } => Fault::Denied,
             _ => Fault::Platform,

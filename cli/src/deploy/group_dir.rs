@@ -4,9 +4,8 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use cleanroom_crypto::random;
+use policy::emit::cce::PolicyText;
 use policy::emit::{ComposeHost, LocalPlan, LocalProcess};
 use policy::{ContainerGroup, ImageManifest};
 use serde_json::Value;
@@ -33,7 +32,7 @@ impl GroupDir {
     /// Makes the directory and the security context: `security-policy-base64` is what the attester hashes.
     pub(super) fn create(
         root: &Path,
-        group: &ContainerGroup,
+        policy: &PolicyText,
         platform: Option<&Path>,
     ) -> Result<Self, DeployError> {
         if root.exists() {
@@ -55,10 +54,7 @@ impl GroupDir {
                 .mode(0o755)
                 .create(directory.root.join(folder))?;
         }
-        directory.context_file(
-            "security-policy-base64",
-            &BASE64_STANDARD.encode(group.policy_bytes()?),
-        )?;
+        directory.context_file("security-policy-base64", &policy.base64())?;
         for name in PLATFORM_FILES {
             if let Some(platform) = platform {
                 directory.context_file(name, &std::fs::read_to_string(platform.join(name))?)?;

@@ -3,6 +3,9 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::policy::generate::FormArgs;
+use crate::policy::layers::LayerArgs;
+
 use super::names::segment;
 use super::{ClientStore, Connection, GovCliError, Output, Shared, contract, files};
 
@@ -34,21 +37,35 @@ pub struct GenerateArgs {
     /// Directory for the generated files.
     #[arg(long)]
     pub output_dir: PathBuf,
-    /// Manifest of the images, as the image builder writes it.
-    #[arg(long)]
-    pub images: PathBuf,
+    /// The images and their root hashes.
+    #[command(flatten)]
+    pub layers: LayerArgs,
+    /// How the policy is written.
+    #[command(flatten)]
+    pub form: FormArgs,
     /// Allows images and roots of a virtual environment, which keeps nothing confidential.
     #[arg(long)]
     pub insecure_virtual: bool,
     /// What to generate for.
-    #[arg(long, default_value = "local")]
-    pub target: String,
+    #[arg(long, value_enum, default_value = "local")]
+    pub target: Target,
     /// PEM file of further trusted roots; only with --insecure-virtual.
     #[arg(long)]
     pub extra_roots: Option<PathBuf>,
     /// The governance client that the contract is read with.
     #[command(flatten)]
     pub shared: Shared,
+}
+
+/// What a deployment is generated for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum Target {
+    /// Processes or containers of one machine.
+    Local,
+    /// A confidential container group of Azure.
+    Arm,
+    /// A pod on a virtual node of AKS.
+    Pod,
 }
 
 /// `cleanroom governance deployment template`

@@ -134,7 +134,8 @@ pub(crate) async fn vote(
         .await
 }
 
-async fn actions(connection: &Connection, id: &str) -> Result<Value, GovCliError> {
+/// What a proposal would do.
+pub(crate) async fn actions(connection: &Connection, id: &str) -> Result<Value, GovCliError> {
     let path = format!("/gov/members/proposals/{}/actions", proposal_id(id)?);
     connection.gov(&path).await
 }

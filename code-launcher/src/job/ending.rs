@@ -85,6 +85,8 @@ impl Room<'_> {
                 }
                 Err(error) => {
                     tracing::error!(sink = %sink.name, error = chain(&error), "the sink is not durable");
+                    let message = format!("{} is not sealed: {}", sink.name, error.code());
+                    self.note("dataset", &message).await;
                     false
                 }
             }
@@ -111,7 +113,7 @@ impl Room<'_> {
         let (mut what, asked) = self.agreed(Scope::Telemetry, Gathered::Telemetry).await;
         outcome = outcome.max(asked);
         if !what.is_empty() && !collected {
-            tracing::error!("the telemetry that was agreed is not complete: the collector is gone");
+            tracing::error!("the telemetry that was agreed is not complete");
             outcome = Exported::Lost;
         }
         // What the ledger should have told the parties needs no further consent.
@@ -127,7 +129,7 @@ impl Room<'_> {
         outcome.max(self.fill(runner, sink, what).await)
     }
 
-    /// Everybody's telemetry to the collector; false if the collector has not written it.
+    /// Everybody's telemetry to the collector; false unless the collector has written all that came.
     async fn flush(&self) -> bool {
         let flushes = self.sidecars().map(|service| async move {
             let flushed = self
@@ -136,16 +138,26 @@ impl Room<'_> {
                 .await;
             (service, flushed)
         });
-        // Whatever the others sent, it is lost if the collector has not written it.
-        let mut collected = true;
         for (service, flushed) in join_all(flushes).await {
             if let Err(error) = flushed {
                 tracing::warn!(service = %service.name, error = chain(&error), "telemetry was not flushed");
-                collected &= service.name != services::OTEL_COLLECTOR.name;
             }
         }
         self.process.flush().await;
-        collected
+        // Whatever was sent, it is lost if the collector has not written it.
+        let complete = self
+            .client(&services::OTEL_COLLECTOR)
+            .get_json::<serde_json::Value>("/complete")
+            .await;
+        complete
+            .inspect_err(|error| {
+                tracing::error!(
+                    code = error.code(),
+                    error = chain(error),
+                    "telemetry is lost"
+                )
+            })
+            .is_ok()
     }
 
     /// What the parties agree to export, asked now.

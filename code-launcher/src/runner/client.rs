@@ -11,12 +11,19 @@ use crate::LaunchError;
 /// Exit code of an application whose end nobody saw.
 const LOST: u8 = 255;
 
+/// Making or starting the container takes a fraction of a second; a dead file system below a mount takes for ever.
+const CONTAINER: Duration = Duration::from_secs(60);
+/// Copying logs or telemetry, all of them, into a remote store.
+const EXPORT: Duration = Duration::from_secs(600);
+
 /// The launcher's view of the runner.
 #[derive(Debug)]
 pub(crate) struct Runner {
     socket: Arc<OwnedFd>,
     replies: mpsc::UnboundedReceiver<Reply>,
     ended: Option<u8>,
+    /// It has let a deadline pass: its next reply could be to anything, so it is asked nothing more.
+    late: bool,
 }
 
 impl Runner {
@@ -36,6 +43,7 @@ impl Runner {
             socket,
             replies,
             ended: None,
+            late: false,
         }
     }
 
@@ -46,7 +54,7 @@ impl Runner {
         streams: [OwnedFd; 2],
     ) -> Result<(), LaunchError> {
         let fds = streams.each_ref().map(AsRawFd::as_raw_fd);
-        match self.ask(&Request::Create(image), &fds).await? {
+        match self.ask(&Request::Create(image), &fds, CONTAINER).await? {
             Reply::Created => Ok(()),
             other => Err(unexpected(other)),
         }
@@ -54,7 +62,7 @@ impl Runner {
 
     /// Starts the program of the container.
     pub(crate) async fn start(&mut self) -> Result<(), LaunchError> {
-        match self.ask(&Request::Start, &[]).await? {
+        match self.ask(&Request::Start, &[], CONTAINER).await? {
             Reply::Started => Ok(()),
             other => Err(unexpected(other)),
         }
@@ -62,24 +70,41 @@ impl Runner {
 
     /// Copies what was gathered into its sink, as the user that the sink belongs to; the number of files.
     pub(crate) async fn export(&mut self, what: Gathered) -> Result<usize, LaunchError> {
-        match self.ask(&Request::Export(what), &[]).await? {
+        match self.ask(&Request::Export(what), &[], EXPORT).await? {
             Reply::Exported(files) => Ok(files),
             Reply::Failed(reason) => Err(LaunchError::Export { reason }),
             other => Err(unexpected(other)),
         }
     }
 
-    async fn ask(&mut self, request: &Request, fds: &[RawFd]) -> Result<Reply, LaunchError> {
+    async fn ask(
+        &mut self,
+        request: &Request,
+        fds: &[RawFd],
+        deadline: Duration,
+    ) -> Result<Reply, LaunchError> {
+        if self.late {
+            return Err(LaunchError::RunnerGone);
+        }
         send(self.socket.as_fd(), request, fds)
             .map_err(|errno| LaunchError::io("the runner", errno))?;
-        loop {
-            match self.replies.recv().await {
-                // Told whenever it happens, whatever was asked.
-                Some(Reply::Exited(code)) => self.ended = Some(code),
-                Some(reply) => return Ok(reply),
-                None => return Err(LaunchError::RunnerGone),
+        let answered = tokio::time::timeout(deadline, async {
+            loop {
+                match self.replies.recv().await {
+                    // Told whenever it happens, whatever was asked.
+                    Some(Reply::Exited(code)) => self.ended = Some(code),
+                    Some(reply) => return Ok(reply),
+                    None => return Err(LaunchError::RunnerGone),
+                }
             }
+        });
+        if let Ok(reply) = answered.await {
+            return reply;
         }
+        self.late = true;
+        Err(LaunchError::RunnerLate {
+            seconds: deadline.as_secs(),
+        })
     }
 
     /// Waits for the end of the application.
@@ -123,5 +148,38 @@ fn unexpected(reply: Reply) -> LaunchError {
         Reply::Created | Reply::Started | Reply::Exported(_) | Reply::Exited(_) => {
             LaunchError::RunnerGone
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_runner_that_lets_a_deadline_pass_is_asked_nothing_more() {
+        let (ours, theirs) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )
+        .unwrap();
+        let mut runner = Runner::new(Link {
+            socket: ours,
+            enforceable: false,
+        });
+        let late = runner.export(Gathered::Logs).await.unwrap_err();
+        assert!(matches!(late, LaunchError::RunnerLate { seconds: 600 }));
+        // The late answer is not taken for the next question's.
+        send(theirs.as_fd(), &Reply::Exported(3), &[]).unwrap();
+        let refused = runner.export(Gathered::Telemetry).await.unwrap_err();
+        assert!(matches!(refused, LaunchError::RunnerGone));
+        let (asked, _) = receive::<Request>(theirs.as_fd()).unwrap().unwrap();
+        assert!(matches!(asked, Request::Export(Gathered::Logs)));
+        drop(runner);
+        let next = receive::<Request>(theirs.as_fd());
+        assert!(matches!(next, Ok(None)), "{next:?}");
     }
 }

@@ -237,14 +237,21 @@ impl Drop for Room {
     }
 }
 
+/// A sink, or a source with what it holds now as the pinned content.
 async fn mounted(store: &MemoryStore, at: &Path, uid: u32, read_only: bool) -> FileSystem {
     let device = blobfuse_shim::mount::attach(at, uid, read_only).unwrap();
     let dek = Arc::new(Dek::from_slice(&[7; 32]).unwrap());
     let options = Options {
-        read_only,
+        read_only: false,
         ..Options::default()
     };
-    let fs = FileSystem::new(Arc::new(store.clone()), dek, Mode::Cpk, options);
+    let store = Arc::new(store.clone());
+    let mut fs = FileSystem::new(store.clone(), Arc::clone(&dek), Mode::Cpk, options.clone());
+    if read_only {
+        let root = fs.seal().await.unwrap().root.parse().unwrap();
+        let pinned = FileSystem::pinned(store, dek, Mode::Cpk, options, root);
+        fs = pinned.await.unwrap();
+    }
     let (ended, _) = oneshot::channel();
     blobfuse_shim::fuse::serve(fs.clone(), device, ended)
         .await

@@ -1,6 +1,6 @@
 //! The other sidecars of a room: they answer the launcher as the real ones do, and keep a journal.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -29,8 +29,10 @@ struct State {
     /// Consent is withdrawn while an event with this text is committed.
     withdrawing_events: BTreeSet<String>,
     broken_sinks: BTreeSet<String>,
+    /// The collector could not write all that came.
+    incomplete_telemetry: bool,
     lying_shims: bool,
-    failed_shims: BTreeSet<String>,
+    failed_shims: BTreeMap<String, String>,
     waiting_shims: BTreeSet<String>,
     /// Nothing but consent is answered, as by a service that is in trouble.
     stuck_events: bool,
@@ -81,7 +83,7 @@ impl Peers {
     /// A shim in front of a mounted file system.
     pub(crate) async fn shim(&self, sockets: &Path, name: &str, uid: u32, fs: FileSystem) {
         let service = services::shim(name, uid);
-        let (challenged, sealing) = (fs.clone(), fs);
+        let (challenged, sealing, finding) = (fs.clone(), fs.clone(), fs);
         let (nonces, seals) = (self.clone(), self.clone());
         let sink = name.to_owned();
         let readiness = post(async move |Json(challenge): Json<Value>| {
@@ -101,10 +103,19 @@ impl Peers {
                 Err(error) => WireError::from(error).into_response(),
             }
         });
+        let findings = post(async move |Json(asked): Json<Value>| {
+            let seen = usize::try_from(asked["seen"].as_u64().unwrap()).unwrap();
+            let found = match asked["wait"].as_bool().unwrap() {
+                true => finding.next_findings(seen).await,
+                false => finding.findings(seen),
+            };
+            Json(json!({"findings": found}))
+        });
         let routes = self
             .standard(&service)
             .route("/readiness", readiness, launcher())
-            .route("/seal", seal, launcher());
+            .route("/seal", seal, launcher())
+            .route("/findings", findings, launcher());
         self.serve(sockets, &service, routes, &self.stop).await;
     }
 
@@ -113,19 +124,29 @@ impl Peers {
         let asked = name.clone();
         let (stopped, failed) = (self.clone(), self.clone());
         let ready = get(async move || {
-            if failed.with(|state| state.failed_shims.contains(&*asked)) {
+            let code = failed.with(|state| state.failed_shims.get(&*asked).cloned());
+            if let Some(code) = code {
                 let status = StatusCode::INTERNAL_SERVER_ERROR;
                 let message = "failed: mount: no such container";
-                return WireError::new(status, "CR-BLOB-0004", message).into_response();
+                return WireError::new(status, code, message).into_response();
             }
             if failed.with(|state| state.waiting_shims.contains(&*asked)) {
                 std::future::pending::<()>().await;
             }
             Json(json!({})).into_response()
         });
+        let collector = self.clone();
+        let complete = get(async move || {
+            if collector.with(|state| state.incomplete_telemetry) {
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                return WireError::new(status, "CR-OTEL-0006", "not written").into_response();
+            }
+            Json(json!({})).into_response()
+        });
         Routes::new()
             .route("/ready", ready, Callers::AnySidecar)
             .route("/flush", post(async || Json(json!({}))), launcher())
+            .route("/complete", complete, launcher())
             .route(
                 "/stop",
                 post(async move || {
@@ -240,8 +261,9 @@ impl Peers {
     }
 
     /// A shim whose start has failed for good, as its `/ready` tells it.
-    pub(crate) fn fail_shim(&self, name: &str) {
-        self.with(|state| state.failed_shims.insert(name.to_owned()));
+    pub(crate) fn fail_shim(&self, name: &str, code: &str) {
+        let (name, code) = (name.to_owned(), code.to_owned());
+        self.with(|state| state.failed_shims.insert(name, code));
     }
 
     /// A shim that is never ready and never failed.
@@ -279,6 +301,10 @@ impl Peers {
 
     pub(crate) fn break_sink(&self, name: &str) {
         self.with(|state| state.broken_sinks.insert(name.to_owned()));
+    }
+
+    pub(crate) fn lose_telemetry(&self) {
+        self.with(|state| state.incomplete_telemetry = true);
     }
 
     pub(crate) fn let_shims_lie(&self) {

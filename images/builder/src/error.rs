@@ -47,6 +47,14 @@ pub enum ImageError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A layer that no policy could pin.
+    #[error("layer {path}")]
+    Layer {
+        /// The blob.
+        path: PathBuf,
+        /// Why.
+        source: Box<image_layers::LayerError>,
+    },
     /// The user is not `<uid>` or `<uid>:<gid>`.
     #[error("user {user:?} of image {image} is not <uid> or <uid>:<gid>")]
     User {
@@ -127,6 +135,7 @@ impl ImageError {
             Self::Reference { .. } => "CR-IMAGE-0010",
             Self::Registry { .. } => "CR-IMAGE-0011",
             Self::Pin { .. } => "CR-IMAGE-0012",
+            Self::Layer { .. } => "CR-IMAGE-0013",
         }
     }
 }

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::str::FromStr as _;
 
+use image_layers::{Expected, Limits, hash_layer};
+
 use crate::hash::{self, Hashing};
 use crate::{ExtraFile, ImageError, ImageList, ImageSpec, elf, layer};
 
@@ -29,14 +31,24 @@ pub struct BuiltImage {
     pub digest: String,
     /// `sha256:` digest of the configuration.
     pub config: String,
-    /// `sha256:` digest of the uncompressed layer.
-    pub diff_id: String,
+    /// Its layers, bottom first.
+    pub layers: Vec<BuiltLayer>,
     /// Program path in the image and leading arguments.
     pub entrypoint: Vec<String>,
     /// The program on the machine that built the image, absolute.
     pub executable: PathBuf,
     /// Hex SHA-256 of the program.
     pub executable_sha256: String,
+}
+
+/// A layer of an image.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct BuiltLayer {
+    /// `sha256:` digest of the uncompressed tar.
+    pub diff_id: String,
+    /// Hex root hash of the device that the platform mounts for it: what a CCE policy pins.
+    pub root_hash: String,
 }
 
 /// Builds every image of `list` into the layout directory `out` and writes `out/images.json`. Blobs that are there
@@ -115,6 +127,7 @@ fn one(
         check_pin(&image.name, file)?;
     }
     let (layer, diff_id) = write_layer(image, blobs, gzip)?;
+    let root_hash = root_hash(&blobs.join(layer.digest().digest()), &diff_id)?;
 
     let mut run = ConfigBuilder::default()
         .entrypoint(image.command())
@@ -160,7 +173,7 @@ fn one(
         name: image.name.clone(),
         digest: manifest.digest().to_string(),
         config: config.digest().to_string(),
-        diff_id,
+        layers: vec![BuiltLayer { diff_id, root_hash }],
         entrypoint: image.command(),
         executable,
         executable_sha256,
@@ -224,6 +237,27 @@ fn write_layer(
     };
     let diff_id = format!("sha256:{}", diff_id.unwrap_or_else(|| digest.clone()));
     Ok((Descriptor::new(media_type, size, sha256(&digest)?), diff_id))
+}
+
+/// The root hash of a stored layer, which is read back for it.
+fn root_hash(blob: &Path, diff_id: &str) -> Result<String, ImageError> {
+    let file = File::open(blob).map_err(|source| ImageError::Read {
+        path: blob.to_owned(),
+        source,
+    })?;
+    let hash = hash_layer(file, &Expected::default(), &Limits::default());
+    let hash = hash.map_err(|source| ImageError::Layer {
+        path: blob.to_owned(),
+        source: Box::new(source),
+    })?;
+    let actual = hash.diff_id.to_string();
+    if actual != diff_id {
+        return Err(ImageError::Damaged {
+            digest: diff_id.to_owned(),
+            actual,
+        });
+    }
+    Ok(hash.root_hash.to_string())
 }
 
 fn put_blob(blobs: &Path, media_type: MediaType, bytes: &[u8]) -> Result<Descriptor, ImageError> {

@@ -14,6 +14,6 @@ mod push;
 
 pub use self::archive::archive;
 pub use self::error::ImageError;
-pub use self::layout::{BuiltImage, build, read_images};
+pub use self::layout::{BuiltImage, BuiltLayer, build, read_images};
 pub use self::list::{Directory, ExtraFile, ImageList, ImageSpec};
 pub use self::push::{Login, PushTarget, push};

@@ -1,10 +1,11 @@
 //! Pushing an image of a layout to a registry, by digest.
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use futures::StreamExt as _;
 use http::HeaderValue;
-use oci_client::client::{Certificate, CertificateEncoding, ClientConfig};
+use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference, RegistryOperation};
@@ -16,7 +17,7 @@ use crate::{ImageError, hash, layout};
 /// Where an image goes.
 #[derive(Debug)]
 pub struct PushTarget {
-    /// `<host>[:port]/<repository>`.
+    /// `<host>[:port]/<repository>`. A loopback address with a port is reached without TLS if no roots are given.
     pub registry: String,
     /// Roots to trust instead of the system's, PEM.
     pub ca_pem: Option<Vec<u8>>,
@@ -65,7 +66,7 @@ pub async fn push(layout_dir: &Path, name: &str, target: PushTarget) -> Result<S
         what: what.to_owned(),
         source: Box::new(source),
     };
-    let client = client(target.ca_pem);
+    let client = client(registry, target.ca_pem);
     let auth = target.login.map_or(RegistryAuth::Anonymous, |login| {
         RegistryAuth::Basic(login.user, login.password)
     });
@@ -121,12 +122,22 @@ async fn blob(
         .await)
 }
 
-fn client(ca_pem: Option<Vec<u8>>) -> Client {
+fn client(registry: &str, ca_pem: Option<Vec<u8>>) -> Client {
+    // An address of this machine, not a name: nobody is between.
+    let local = registry
+        .parse::<SocketAddr>()
+        .is_ok_and(|address| address.ip().is_loopback());
+    let protocol = if local && ca_pem.is_none() {
+        ClientProtocol::HttpsExcept(vec![registry.to_owned()])
+    } else {
+        ClientProtocol::Https
+    };
     let roots = ca_pem.map(|data| Certificate {
         encoding: CertificateEncoding::Pem,
         data,
     });
     Client::new(ClientConfig {
+        protocol,
         tls_certs_only: roots.into_iter().collect(),
         use_monolithic_push: true,
         ..ClientConfig::default()

@@ -71,7 +71,7 @@ fn two_builds_at_different_places_and_times_give_the_same_digests() {
         (
             b.digest.clone(),
             b.config.clone(),
-            b.diff_id.clone(),
+            b.layers.clone(),
             b.executable_sha256.clone(),
         )
     };
@@ -90,7 +90,7 @@ fn one_changed_byte_changes_the_digest_and_compression_leaves_the_diff_id() {
     let images = list(dir.path());
     let plain = build(&images, &dir.path().join("plain"), false).unwrap();
     let gzip = build(&images, &dir.path().join("gzip"), true).unwrap();
-    assert_eq!(plain[0].diff_id, gzip[0].diff_id);
+    assert_eq!(plain[0].layers[0].diff_id, gzip[0].layers[0].diff_id);
     assert_ne!(plain[0].digest, gzip[0].digest);
     put(&images.images[0].binary, &program(&[8; 100_000]));
     let changed = build(&images, &dir.path().join("changed"), false).unwrap();
@@ -105,7 +105,7 @@ fn the_layer_holds_sorted_entries_of_root_without_times() {
     let blob = dir
         .path()
         .join("layout/blobs/sha256")
-        .join(built[0].diff_id.trim_start_matches("sha256:"));
+        .join(built[0].layers[0].diff_id.trim_start_matches("sha256:"));
     let mut archive = tar::Archive::new(fs::File::open(blob).unwrap());
     let mut found = Vec::new();
     for entry in archive.entries().unwrap() {
@@ -229,9 +229,12 @@ async fn a_pushed_image_is_pulled_by_the_digest_that_was_built() {
         .await
         .unwrap();
     assert_eq!(pulled.digest.as_deref(), Some(built[0].digest.as_str()));
-    assert_eq!(pulled.layers[0].sha256_digest(), built[0].diff_id);
+    assert_eq!(pulled.layers[0].sha256_digest(), built[0].layers[0].diff_id);
 
-    world.services().registry.corrupt_blob(&built[0].diff_id);
+    world
+        .services()
+        .registry
+        .corrupt_blob(&built[0].layers[0].diff_id);
     let error = client
         .pull(&image, &RegistryAuth::Anonymous, layer.to_vec())
         .await
@@ -275,7 +278,7 @@ async fn a_damaged_layout_an_absent_image_and_a_bad_reference_are_not_pushed() {
     assert_eq!(code(push(&layout, "app", distrust).await), "CR-IMAGE-0011");
     let blob = layout
         .join("blobs/sha256")
-        .join(built[0].diff_id.trim_start_matches("sha256:"));
+        .join(built[0].layers[0].diff_id.trim_start_matches("sha256:"));
     fs::write(&blob, b"other").unwrap();
     assert_eq!(
         code(push(&layout, "app", target(&world)).await),

@@ -3,7 +3,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+
+use sidecar_http::{Coded, chain};
 
 use crate::{CollectorError, Signal};
 
@@ -31,6 +34,7 @@ pub struct FileExporter {
     directory: PathBuf,
     limits: Limits,
     services: Mutex<BTreeSet<String>>,
+    lost: AtomicU64,
 }
 
 impl FileExporter {
@@ -54,6 +58,7 @@ impl FileExporter {
             directory,
             limits,
             services: Mutex::default(),
+            lost: AtomicU64::new(0),
         })
     }
 
@@ -63,9 +68,29 @@ impl FileExporter {
     /// A file cannot be written, or there are more services than the limit.
     pub fn export<S: Signal>(&self, batch: S) -> Result<(), CollectorError> {
         for received in batch.split() {
-            self.append(&file_stem(&received.service), &received.part)?;
+            self.append(&file_stem(&received.service), &received.part)
+                .inspect_err(|error| {
+                    tracing::error!(
+                        code = error.code(),
+                        error = chain(error),
+                        "telemetry was not written"
+                    );
+                    self.lost.fetch_add(1, Ordering::Relaxed);
+                })?;
         }
         Ok(())
+    }
+
+    /// Whether every batch that came was written. A sender that repeats a batch cannot be told from one that sends another,
+    /// so a failure is never taken back.
+    ///
+    /// # Errors
+    /// [`CollectorError::Incomplete`].
+    pub fn complete(&self) -> Result<(), CollectorError> {
+        match self.lost.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            batches => Err(CollectorError::Incomplete { batches }),
+        }
     }
 
     fn append<S: Signal>(&self, stem: &str, part: &S) -> Result<(), CollectorError> {
@@ -226,8 +251,12 @@ mod tests {
         };
         let (_directory, exporter) = exporter(limits);
         exporter.export(batch(Some("identity"))).unwrap();
+        exporter.complete().unwrap();
         let error = exporter.export(batch(Some("secrets"))).unwrap_err();
         assert!(matches!(error, CollectorError::TooManyServices { .. }));
+        exporter.export(batch(Some("identity"))).unwrap();
+        let error = exporter.complete().unwrap_err();
+        assert!(matches!(error, CollectorError::Incomplete { batches: 1 }));
     }
 
     #[test]

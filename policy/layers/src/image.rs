@@ -7,7 +7,7 @@ use std::thread;
 
 use crate::cache::{Cache, Cached};
 use crate::layer::{Expected, hash_layer};
-use crate::source::{Image, ImageSource, Layer};
+use crate::source::{Image, ImageSource, Layer, Opened};
 use crate::{Digest, ImageError, Limits, RootHash};
 
 /// How an image's layers are hashed.
@@ -121,12 +121,14 @@ fn hash_one(
         size: layer.size,
         diff_id: Some(diff_id),
     };
-    let hash = hash_layer(source.open(layer)?, &expected, &settings.limits).map_err(|source| {
-        ImageError::Layer {
-            index,
-            diff_id,
-            source,
-        }
+    let hash = match source.open(layer)? {
+        Opened::Blob(blob) => hash_layer(blob, &expected, &settings.limits),
+        Opened::Hashed(hash) => hash.and_then(|hash| expected.check(&hash).map(|()| hash)),
+    };
+    let hash = hash.map_err(|source| ImageError::Layer {
+        index,
+        diff_id,
+        source,
     })?;
     if let Some(cache) = settings.cache {
         cache.put(&diff_id, &hash.root_hash)?;

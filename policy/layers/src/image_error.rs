@@ -132,6 +132,52 @@ pub enum ImageError {
         /// In the configuration.
         config: usize,
     },
+    /// A layer that stands alone has no hash.
+    #[error("{what}")]
+    Alone {
+        /// The file, or the stream.
+        what: String,
+        /// Why.
+        source: LayerError,
+    },
+    /// What should name an image of a registry or of an engine does not.
+    #[error("{reference:?} names no image: {reason}")]
+    Reference {
+        /// What was given.
+        reference: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A registry or an engine cannot be reached, or does not answer as it should.
+    #[error("{place} did not give {what}: {reason}")]
+    Remote {
+        /// Which registry or engine.
+        place: String,
+        /// What was asked for.
+        what: String,
+        /// What happened.
+        reason: String,
+    },
+    /// A registry does not give an image to this account, or to nobody in particular.
+    #[error("{place} refuses {what} {account}: {reason}")]
+    Denied {
+        /// Which registry.
+        place: String,
+        /// What was asked for.
+        what: String,
+        /// With which credential.
+        account: String,
+        /// What it says.
+        reason: String,
+    },
+    /// The credential for a registry cannot be had.
+    #[error("the credential for {registry}: {reason}")]
+    Credential {
+        /// Which registry.
+        registry: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// Another user could have written the cache.
     #[error("cache {path}: {reason}; whoever writes there chooses what a policy allows")]
     CacheUnsafe {
@@ -155,7 +201,7 @@ impl ImageError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Layer { source, .. } => source.code(),
+            Self::Layer { source, .. } | Self::Alone { source, .. } => source.code(),
             Self::Read { .. } => "CR-LAYER-0030",
             Self::Unrecognised { .. } => "CR-LAYER-0031",
             Self::Archive { .. } => "CR-LAYER-0032",
@@ -172,6 +218,10 @@ impl ImageError {
             Self::LayerCount { .. } => "CR-LAYER-0043",
             Self::CacheUnsafe { .. } => "CR-LAYER-0044",
             Self::CacheWrite { .. } => "CR-LAYER-0045",
+            Self::Reference { .. } => "CR-LAYER-0046",
+            Self::Remote { .. } => "CR-LAYER-0047",
+            Self::Denied { .. } => "CR-LAYER-0048",
+            Self::Credential { .. } => "CR-LAYER-0049",
         }
     }
 }

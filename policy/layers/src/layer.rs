@@ -56,6 +56,47 @@ pub struct Expected {
     pub diff_id: Option<Digest>,
 }
 
+impl Expected {
+    /// Compares a layer that has been hashed without knowing what to expect.
+    ///
+    /// # Errors
+    ///
+    /// It is another one.
+    pub(crate) fn check(&self, hash: &LayerHash) -> Result<(), LayerError> {
+        if let Some(expected) = self.size.filter(|expected| *expected != hash.blob_size) {
+            return Err(LayerError::BlobSize {
+                expected,
+                actual: hash.blob_size,
+            });
+        }
+        if let Some(expected) = self
+            .compression
+            .filter(|expected| *expected != hash.compression)
+        {
+            return Err(LayerError::NotAsDeclared {
+                expected: expected.name(),
+            });
+        }
+        self.check_digests(hash.blob, hash.diff_id)
+    }
+
+    fn check_digests(&self, blob: Digest, diff_id: Digest) -> Result<(), LayerError> {
+        if let Some(expected) = self.blob.filter(|expected| *expected != blob) {
+            return Err(LayerError::BlobDigest {
+                expected,
+                actual: blob,
+            });
+        }
+        if let Some(expected) = self.diff_id.filter(|expected| *expected != diff_id) {
+            return Err(LayerError::DiffId {
+                expected,
+                actual: diff_id,
+            });
+        }
+        Ok(())
+    }
+}
+
 /// A layer that has been read to its end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LayerHash {
@@ -67,6 +108,8 @@ pub struct LayerHash {
     pub blob: Digest,
     /// Bytes of the blob.
     pub blob_size: u64,
+    /// How the blob is compressed.
+    pub compression: Compression,
     /// Bytes of the uncompressed tar.
     pub tar_size: u64,
     /// Bytes of the ext4 image.
@@ -136,24 +179,14 @@ pub fn hash_layer(
         let blob = blob.join().map_err(|_| LayerError::Worker)??;
         let diff_id = hasher.join().map_err(|_| LayerError::Worker)?;
         let digest = blob.digest.unwrap_or(diff_id);
-        if let Some(expected) = expected.blob.filter(|expected| *expected != digest) {
-            return Err(LayerError::BlobDigest {
-                expected,
-                actual: digest,
-            });
-        }
-        if let Some(expected) = expected.diff_id.filter(|expected| *expected != diff_id) {
-            return Err(LayerError::DiffId {
-                expected,
-                actual: diff_id,
-            });
-        }
+        expected.check_digests(digest, diff_id)?;
         let (root_hash, blocks) = built?;
         Ok(LayerHash {
             root_hash,
             diff_id,
             blob: digest,
             blob_size: blob.size,
+            compression: blob.compression,
             tar_size: blob.tar_size,
             image_size: u64::from(blocks) * crate::device::BLOCK as u64,
         })

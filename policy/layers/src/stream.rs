@@ -34,6 +34,7 @@ pub(crate) struct BlobRead {
     /// `None`: not compressed, its digest is that of the tar.
     pub(crate) digest: Option<Digest>,
     pub(crate) size: u64,
+    pub(crate) compression: Compression,
     pub(crate) tar_size: u64,
 }
 
@@ -116,6 +117,7 @@ pub(crate) fn read(
     Ok(BlobRead {
         digest,
         size,
+        compression,
         tar_size,
     })
 }

@@ -1,17 +1,14 @@
 use serde_json::{Value, json};
 
-use crate::{ContainerGroup, PolicyError};
+use crate::HostData;
 
 /// `cleanroom-governance-policy.json`: the claims that CGS and the vaults demand of the room.
-///
-/// # Errors
-/// The group's host data is one of the two that are refused everywhere.
-pub fn governance(group: &ContainerGroup) -> Result<Value, PolicyError> {
-    Ok(json!({
+pub fn governance(host_data: &HostData) -> Value {
+    json!({
         "type": "add",
         "claims": {
             "x-ms-sevsnpvm-is-debuggable": false,
-            "x-ms-sevsnpvm-hostdata": group.host_data()?.to_string(),
+            "x-ms-sevsnpvm-hostdata": host_data.to_string(),
         },
-    }))
+    })
 }

@@ -2,8 +2,8 @@
 
 use crate::validate::Report;
 use crate::{
-    AccessPoint, AccessPointType, EncryptionSecrets, ProtocolType, ProxyMode, ProxyType,
-    ResourceType, Specification,
+    AccessPoint, AccessPointType, EncryptionMode, EncryptionSecrets, PrivacyProxySettings,
+    ProtocolType, ProxyMode, ProxyType, ResourceType, Specification,
 };
 
 /// Longest name of a key or secret in a vault.
@@ -47,6 +47,9 @@ impl Report {
                     format!("{path}.protection.configuration"),
                     "manifestHmac pins what a source holds; a sink holds nothing yet",
                 ),
+            Ok(read) if read.encryption_mode == EncryptionMode::Sse => {
+                return self.no_keys(&path, &point.protection);
+            }
             Ok(_) => {}
         }
         match &point.protection.encryption_secrets {
@@ -63,6 +66,25 @@ impl Report {
         match &point.protection.encryption_secret_access_identity {
             None => self.add("CR-SPEC-0027", place, "missing"),
             Some(identity) => self.known_identity(spec, place, identity),
+        }
+    }
+
+    /// The service encrypts with a key of its own: a key in the contract would be released and protect nothing.
+    fn no_keys(&mut self, path: &str, protection: &PrivacyProxySettings) {
+        for (member, given) in [
+            ("encryptionSecrets", protection.encryption_secrets.is_some()),
+            (
+                "encryptionSecretAccessIdentity",
+                protection.encryption_secret_access_identity.is_some(),
+            ),
+        ] {
+            if given {
+                self.add(
+                    "CR-SPEC-0043",
+                    format!("{path}.protection.{member}"),
+                    "EncryptionMode SSE uses no key of the contract",
+                );
+            }
         }
     }
 

@@ -1,3 +1,5 @@
+use std::str::FromStr;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -180,6 +182,58 @@ pub enum Format {
     /// Extents with salts and a sealed trailer (crate `blob-format`).
     #[serde(rename = "v2")]
     V2,
+    /// Upstream's, in blocks of 16 MiB.
+    #[serde(rename = "cse-v1")]
+    CseV1,
+    /// Upstream's up to 4.0.0, in blocks of 4 MiB.
+    #[serde(rename = "cse-v1-4m")]
+    CseV1Mib4,
+    /// The Azure SDKs' client-side encryption 2.0 and 2.1.
+    #[serde(rename = "azure-cse-2.1")]
+    AzureCse,
+    /// The same, and every file carries a seal of its length and name.
+    #[serde(rename = "azure-cse-2.1-sealed")]
+    AzureCseSealed,
+}
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Self; 5] = [
+        Self::V2,
+        Self::CseV1,
+        Self::CseV1Mib4,
+        Self::AzureCse,
+        Self::AzureCseSealed,
+    ];
+
+    /// The name in contracts and arguments.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::V2 => "v2",
+            Self::CseV1 => "cse-v1",
+            Self::CseV1Mib4 => "cse-v1-4m",
+            Self::AzureCse => "azure-cse-2.1",
+            Self::AzureCseSealed => "azure-cse-2.1-sealed",
+        }
+    }
+}
+
+impl FromStr for Format {
+    type Err = SpecError;
+
+    /// Reads a name.
+    ///
+    /// # Errors
+    /// [`SpecError::Configuration`] for any other.
+    fn from_str(name: &str) -> Result<Self, SpecError> {
+        let known = Self::ALL.into_iter().find(|format| format.as_str() == name);
+        known.ok_or_else(|| {
+            let names = Self::ALL.map(Self::as_str).join(", ");
+            SpecError::Configuration {
+                reason: format!("the format {name:?} is none of {names}"),
+            }
+        })
+    }
 }
 
 /// The content of `protection.configuration`.
@@ -250,6 +304,9 @@ impl PrivacyProxySettings {
             (EncryptionMode::Cpk | EncryptionMode::Sse, Some(_)) => {
                 Err(refused("a format needs EncryptionMode CSE".to_owned()))
             }
+            (EncryptionMode::Sse, None) if read.manifest_hmac.is_some() => Err(refused(
+                "manifestHmac needs a key, which EncryptionMode SSE has not".to_owned(),
+            )),
             _ => match &read.manifest_hmac {
                 Some(hmac) if !is_sha256(hmac) => Err(refused(
                     "manifestHmac is not 64 lower case hexadecimal digits".to_owned(),

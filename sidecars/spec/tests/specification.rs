@@ -253,6 +253,40 @@ fn hostile_texts_are_errors() {
 }
 
 #[test]
+fn a_dataset_that_the_service_encrypts_names_no_key_and_every_other_names_its_own() {
+    let mut spec = hello();
+    let protection = &mut spec.datasources[0].protection;
+    protection.configuration = r#"{"KeyType":"KEK","EncryptionMode":"SSE"}"#.to_owned();
+    let error = spec.validate().unwrap_err();
+    let found = codes(&error);
+    for member in ["encryptionSecrets", "encryptionSecretAccessIdentity"] {
+        let named =
+            |(code, path): &(&str, String)| *code == "CR-SPEC-0043" && path.ends_with(member);
+        assert!(found.iter().any(named), "{member} not in {error}");
+    }
+    let protection = &mut spec.datasources[0].protection;
+    protection.encryption_secrets = None;
+    protection.encryption_secret_access_identity = None;
+    spec.validate().unwrap();
+    let pinned = format!(
+        r#"{{"KeyType":"KEK","EncryptionMode":"SSE","manifestHmac":"{}"}}"#,
+        "0".repeat(64)
+    );
+    for configuration in [
+        pinned.as_str(),
+        r#"{"KeyType":"KEK","EncryptionMode":"SSE","format":"v2"}"#,
+    ] {
+        spec.datasources[0].protection.configuration = configuration.to_owned();
+        let error = spec.validate().unwrap_err();
+        assert!(
+            codes(&error)
+                .iter()
+                .any(|(code, _)| *code == "CR-SPEC-0005")
+        );
+    }
+}
+
+#[test]
 fn what_no_room_can_do_is_a_problem_of_the_specification() {
     type Change = fn(&mut Specification);
     let cases: [(Change, &str); 11] = [

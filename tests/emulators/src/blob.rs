@@ -1,17 +1,20 @@
 //! Blob storage: block blobs of any number of accounts, in memory, as far as a mount and its owner's command go.
 //!
-//! Not here: leases, snapshots, tags, append and page blobs, server-side copies (answered 501), hierarchical accounts.
+//! An account may have hierarchical names: then directories are there of their own, and a second endpoint renames them.
+//! Not here: leases, snapshots, tags, append and page blobs, server-side copies, access control lists (answered 501).
 mod auth;
 mod blocks;
 mod conditions;
 mod containers;
 mod cpk;
+mod dfs;
 mod fault;
 mod list;
 mod objects;
 mod range;
 mod request;
 mod store;
+mod tree;
 mod web;
 mod wire;
 
@@ -68,6 +71,25 @@ impl Blob {
         let account = Account::new(owner_tenant, grants);
         self.accounts(|accounts| {
             accounts.entry(name.to_owned()).or_insert(account);
+        });
+    }
+
+    /// Makes the names of an account hierarchical; containers made before stay as they are.
+    pub fn make_hierarchical(&self, name: &str) {
+        self.accounts(|accounts| {
+            if let Some(account) = accounts.get_mut(name) {
+                account.hierarchical = true;
+            }
+        });
+    }
+
+    /// Lets one request to rename a directory move only `paths` of its paths, as the service may: the answer then says
+    /// where to go on.
+    pub fn rename_in_pages(&self, name: &str, paths: usize) {
+        self.accounts(|accounts| {
+            if let Some(account) = accounts.get_mut(name) {
+                account.rename_page = paths;
+            }
         });
     }
 
@@ -189,6 +211,7 @@ impl Blob {
         let body = axum::body::to_bytes(body, BODY_CAP).await;
         let head = parts.method == Method::HEAD;
         let echo = request::Echo::of(&parts.headers);
+        let is_dfs = request::host_of(&parts.headers).contains(".dfs.core.");
         let outcome = match body {
             Ok(_) if request::lacks_length(&parts) => Err(BlobFault::new(
                 411,
@@ -210,7 +233,10 @@ impl Blob {
                 "The request body is too large or was cut off.",
             )),
         };
-        let response = outcome.unwrap_or_else(|fault| fault.into_response(head));
+        let response = outcome.unwrap_or_else(|fault| match is_dfs {
+            true => fault.into_json(head),
+            false => fault.into_response(head),
+        });
         echo.onto(response)
     }
 
@@ -229,6 +255,9 @@ impl Blob {
                 )
             })?;
             auth::authorize(account, &caller)?;
+            if call.is_dfs {
+                return dfs::serve(account, call);
+            }
             match (&call.container, &call.blob) {
                 (None, _) => containers::account(account, call),
                 (Some(container), None) => containers::container(account, container, call),

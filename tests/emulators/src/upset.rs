@@ -11,7 +11,7 @@ const KEPT_REQUESTS: usize = 20_000;
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Upset {
-    /// Which service: `blob`, `registry`, `cgs`, `maa`, `vault`, `entra`, `arm`, `thim`,
+    /// Which service: `blob`, `dfs`, `registry`, `cgs`, `maa`, `vault`, `entra`, `arm`, `thim`,
     /// `acccache` or `kds`.
     pub service: String,
     /// Only requests whose path and query contain this text; empty means all.

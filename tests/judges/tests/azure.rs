@@ -30,7 +30,11 @@ struct Stage {
 
 impl Stage {
     async fn set() -> Self {
-        let world = World::start(WorldConfig::two_parties()).await.unwrap();
+        Self::over(WorldConfig::two_parties()).await
+    }
+
+    async fn over(config: WorldConfig) -> Self {
+        let world = World::start(config).await.unwrap();
         let dir = TempDir::new().unwrap();
         std::fs::write(dir.path().join("hosts"), world.hosts_file()).unwrap();
         std::fs::write(dir.path().join("ca.pem"), world.ca_pem()).unwrap();
@@ -57,6 +61,7 @@ impl Stage {
             "identity_id": identity.client_id,
             "identity_name": identity.name,
             "blob_url": self.origin(&format!("{account}.blob.core.windows.net")),
+            "dfs_url": self.origin(&format!("{account}.dfs.core.windows.net")),
             "web_url": self.origin(&format!("{account}.z1.web.core.windows.net")),
             "vault_url": self.origin(&party.vaults[0].host()),
         })
@@ -152,6 +157,21 @@ async fn storage_keeps_blobs_blocks_conditions_and_customers_keys() {
             "staged/blob",
         ]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_lake_makes_renames_lists_and_deletes_paths() {
+    let mut config = WorldConfig::two_parties();
+    config.parties[0].storage_accounts[0].hierarchical = true;
+    let stage = Stage::over(config).await;
+    stage.perform("data_lake.py", &stage.description()).await;
+    let blob = &stage.world.services().blob;
+    assert_eq!(
+        blob.names("litwarestore", "lake"),
+        ["made", "made/by blob", "tree", "tree/file"]
+    );
+    let content = blob.content("litwarestore", "lake", "tree/file");
+    assert_eq!(content.unwrap(), b"one two");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -66,6 +66,11 @@ impl Draft {
         self.length == 0
     }
 
+    /// Regions so far: the index of the next one.
+    pub const fn regions(&self) -> u64 {
+        self.next
+    }
+
     /// Takes the right to seal the next region, which holds `clear` bytes. All regions but the last are full.
     ///
     /// # Errors

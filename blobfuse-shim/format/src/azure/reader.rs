@@ -72,6 +72,11 @@ impl FileAzure {
         })
     }
 
+    /// Clear bytes of a region of this blob.
+    pub const fn region(&self) -> RegionSize {
+        self.region
+    }
+
     /// What names this version in a manifest; none without the data key.
     pub const fn authenticator(&self) -> Option<&[u8; 32]> {
         self.authenticator.as_ref()

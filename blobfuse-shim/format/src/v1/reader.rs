@@ -39,18 +39,30 @@ impl FileV1 {
         Ok(Self { cipher, length })
     }
 
-    /// The last block comes with its padding, which must be zeros: other bytes are content that a changed trailer hides.
-    fn open_padded(&self, index: u64, sealed: &[u8], clear: &mut [u8]) -> Result<(), FormatError> {
-        let mut block = Zeroizing::new(vec![0; self.cipher.size().size()]);
+    /// Opens one block and returns its content. The last one comes with its padding, which must be zeros: other bytes are
+    /// content that a changed trailer hides.
+    ///
+    /// # Errors
+    /// [`FormatError::Block`], [`FormatError::PaddingContent`]; [`FormatError::Buffer`] for a chunk of another length or
+    /// a block that the file does not have.
+    pub fn open_block(&self, index: u64, sealed: &[u8]) -> Result<Vec<u8>, FormatError> {
+        let size = self.cipher.size();
+        let start = index.saturating_mul(size.bytes());
+        let content = self.length.saturating_sub(start).min(size.bytes());
+        let content = usize::try_from(content).map_err(|_| FormatError::TooLarge)?;
+        if sealed.len() != size.chunk() || content == 0 {
+            return Err(FormatError::Buffer("of a sealed block"));
+        }
+        let mut block = Zeroizing::new(vec![0; size.size()]);
         self.cipher.open(index, sealed, &mut block)?;
-        let (content, padding) = block
-            .split_at_checked(clear.len())
-            .ok_or(FormatError::Buffer("for opened data"))?;
+        let padding = block.get(content..).unwrap_or_default();
         if padding.iter().any(|byte| *byte != 0) {
             return Err(FormatError::PaddingContent { index });
         }
-        clear.copy_from_slice(content);
-        Ok(())
+        let mut block = std::mem::take(&mut *block);
+        block.truncate(content);
+        block.shrink_to_fit();
+        Ok(block)
     }
 }
 
@@ -86,7 +98,12 @@ impl Reader for FileV1 {
                 if clear.len() == size.size() {
                     self.cipher.open(index, sealed, clear)
                 } else {
-                    self.open_padded(index, sealed, clear)
+                    let block = Zeroizing::new(self.open_block(index, sealed)?);
+                    if block.len() != clear.len() {
+                        return Err(FormatError::Buffer("for opened data"));
+                    }
+                    clear.copy_from_slice(&block);
+                    Ok(())
                 }
             });
         if opened.is_err() {

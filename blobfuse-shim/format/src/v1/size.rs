@@ -12,19 +12,18 @@ const OVERHEAD: usize = NONCE + TAG;
 pub(super) const NONCE: usize = 12;
 /// No honest blob is longer; below it no size computation can overflow.
 const LONGEST: u64 = 1 << 50;
-const MIB: u64 = 1 << 20;
 
 /// Clear bytes of a chunk, which the contract must say because the blob does not.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct BlockSize {
-    mib: u8,
+    bytes: u32,
 }
 
 impl BlockSize {
     /// Upstream's older releases (4.0.0).
-    pub const MIB_4: Self = Self { mib: 4 };
+    pub const MIB_4: Self = Self { bytes: 4 << 20 };
     /// Upstream's default since.
-    pub const MIB_16: Self = Self { mib: 16 };
+    pub const MIB_16: Self = Self { bytes: 16 << 20 };
 
     /// A size in MiB, 1 to 64, as upstream's `--block-size` counts.
     ///
@@ -34,12 +33,25 @@ impl BlockSize {
         if mib == 0 || mib > 64 {
             return Err(FormatError::Contract("a block size in MiB is 1 to 64"));
         }
-        Ok(Self { mib })
+        Ok(Self {
+            bytes: (mib as u32) << 20,
+        })
+    }
+
+    /// A power of two from 4 KiB to 1 MiB: sizes that no contract can name, for tests of what uses blocks.
+    ///
+    /// # Errors
+    /// [`FormatError::Contract`].
+    pub const fn small(bytes: u32) -> Result<Self, FormatError> {
+        if bytes < 4096 || bytes > 1 << 20 || !bytes.is_power_of_two() {
+            return Err(FormatError::Contract("a small block is 4 KiB to 1 MiB"));
+        }
+        Ok(Self { bytes })
     }
 
     /// Clear bytes of a block.
     pub const fn bytes(self) -> u64 {
-        self.mib as u64 * MIB
+        self.bytes as u64
     }
 
     /// Sealed bytes of a block.
@@ -49,7 +61,7 @@ impl BlockSize {
 
     /// The block size as a length of buffers.
     pub(super) const fn size(self) -> usize {
-        (self.mib as usize) << 20
+        self.bytes as usize
     }
 
     /// The chunk size as a length of buffers.
@@ -83,7 +95,7 @@ impl BlockSize {
             Some(chunks) if chunks.is_multiple_of(self.sealed()) => Ok(chunks / self.sealed()),
             _ => Err(FormatError::BlockSize {
                 blob,
-                mib: self.mib,
+                mib: self.bytes >> 20,
             }),
         }
     }

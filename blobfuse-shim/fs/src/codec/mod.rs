@@ -1,7 +1,10 @@
 //! Where the clear bytes of a file lie in its blob: `header || extent[0] || … || extent[n-1] || trailer`, every extent
 //! of fixed clear size but the last, and sealed on its own.
 
+mod azure;
+mod layout;
 mod plain;
+mod v1;
 mod v2;
 
 use std::fmt;
@@ -10,10 +13,12 @@ use std::sync::Arc;
 
 use blob_format::manifest::Entry;
 use blob_format::v2::SealedExtent;
-use blob_format::{Attributes, Params, View};
-use cleanroom_crypto::Dek;
+use blob_format::{Attributes, FormatError, Reader};
+use blob_store::Metadata;
 
-use crate::{FsError, Mode};
+use crate::FsError;
+
+pub(crate) use layout::{Layout, Stored, upload_room};
 
 /// What a commit must know of one sealed extent beside its position: in format v2 its salt.
 pub(crate) type Mark = Option<SealedExtent>;
@@ -33,12 +38,26 @@ pub(crate) trait Frame: fmt::Debug + Send + Sync {
     /// Opens what [`Frame::stored`] names; returns exactly its clear bytes.
     fn open(&self, index: u64, clear: Range<u64>, stored: &[u8]) -> Result<Vec<u8>, FsError>;
 
-    /// Starts the next version, with all extents as they are.
-    fn edit(&self) -> Arc<dyn Codec>;
+    /// Most bytes of memory that fetching and opening a part of an extent takes.
+    fn room(&self, index: u64, clear: Range<u64>) -> u64 {
+        let stored = self.stored(index, clear.clone());
+        (stored.end - stored.start) + (clear.end - clear.start)
+    }
 
-    /// Whether the content can only be read at the path it was written for.
+    /// Starts the next version, with all extents as they are.
+    ///
+    /// # Errors
+    /// [`FsError::NotSupported`] for a file that can only be read.
+    fn edit(&self) -> Result<Arc<dyn Codec>, FsError>;
+
+    /// Whether the path is part of the version: then its blob cannot change its name alone.
     fn is_bound(&self) -> bool {
         false
+    }
+
+    /// The same version at another path; `None` if its blob is the same there.
+    fn at(&self, _path: &str) -> Result<Option<Committed>, FsError> {
+        Ok(None)
     }
 }
 
@@ -51,10 +70,28 @@ pub(crate) trait Codec: fmt::Debug + Send + Sync {
     fn unit(&self) -> u64;
 
     /// Bytes of the blob before the first extent.
-    fn header(&self) -> Vec<u8>;
+    fn header(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Whether the blob holds the clear bytes as they are.
+    fn is_plain(&self) -> bool {
+        false
+    }
+
+    /// Whether no extent may be sealed twice, nor taken over from the version before: a version is sealed as a whole, and
+    /// the next one starts with [`Frame::edit`].
+    fn seals_once(&self) -> bool {
+        false
+    }
 
     /// Seals an extent, the header before it if it is the first one; `clear` is all of it. From any thread.
     fn seal(&self, index: u64, clear: &[u8]) -> Result<(Vec<u8>, Mark), FsError>;
+
+    /// As [`Codec::seal`], of `len` zeros.
+    fn seal_zeros(&self, index: u64, len: u64) -> Result<(Vec<u8>, Mark), FsError> {
+        self.seal(index, &vec![0; buffer(len)?])
+    }
 
     /// Makes the first `len` bytes a version at a path, with the extents that were sealed since the last one.
     fn commit(
@@ -70,6 +107,8 @@ pub(crate) trait Codec: fmt::Debug + Send + Sync {
 pub(crate) struct Committed {
     /// The blob's last bytes, behind the extents.
     pub(crate) trailer: Vec<u8>,
+    /// What the blob's metadata must say.
+    pub(crate) metadata: Metadata,
     pub(crate) frame: Arc<dyn Frame>,
     /// What a manifest says of it; `None` if that needs the content's digest.
     pub(crate) entry: Option<Entry>,
@@ -93,57 +132,35 @@ pub(crate) struct Opened {
     pub(crate) entry: Option<Entry>,
 }
 
-/// How many bytes at the blob's end must be seen to open it.
-pub(crate) fn tail_len(mode: Mode, blob_len: u64) -> Result<u64, FsError> {
-    match mode {
-        Mode::Cpk => Ok(0),
-        Mode::CseV2(params) => Ok(View::tail_len(params, blob_len)?),
-    }
+/// A length in memory.
+fn buffer(len: u64) -> Result<usize, FormatError> {
+    usize::try_from(len).map_err(|_| FormatError::TooLarge)
 }
 
-/// How many bytes at the end a tail that may be too short asks for.
-pub(crate) fn needed_tail(mode: Mode, blob_len: u64, tail: &[u8]) -> Result<u64, FsError> {
-    match mode {
-        Mode::Cpk => Ok(0),
-        Mode::CseV2(_) => Ok(View::needed_tail(blob_len, tail)?),
-    }
+/// [`Frame::stored`] of a reader whose extents have `extent` clear bytes.
+fn stored(reader: &dyn Reader, extent: u64, index: u64, clear: &Range<u64>) -> Range<u64> {
+    let start = index * extent;
+    let plan = reader.plan(start + clear.start..start + clear.end);
+    plan.map_or(0..0, |plan| plan.sealed)
 }
 
-/// Opens a committed file from the end of its blob.
-pub(crate) fn open(
-    mode: Mode,
-    dek: &Dek,
-    path: &str,
-    blob_len: u64,
-    tail: &[u8],
-) -> Result<Opened, FsError> {
-    match mode {
-        Mode::Cpk => Ok(plain::open(blob_len)),
-        Mode::CseV2(_) => v2::open(dek, path, blob_len, tail),
-    }
-}
-
-/// The layout of a new file.
-pub(crate) fn create(mode: Mode, dek: &Dek) -> Result<Arc<dyn Codec>, FsError> {
-    Ok(match mode {
-        Mode::Cpk => Arc::new(plain::Plain),
-        // Sinks are not bound to a path: they could not be renamed.
-        Mode::CseV2(params) => Arc::new(v2::V2::create(dek, params)?),
-    })
-}
-
-/// Clear length of a blob from its length alone; 0 for a length that no file has, which opening then refuses.
-pub(crate) fn clear_len(mode: Mode, blob_len: u64) -> u64 {
-    match mode {
-        Mode::Cpk => blob_len,
-        Mode::CseV2(params) => Params::clear_len(params, blob_len).unwrap_or(0),
-    }
-}
-
-/// Clear bytes of a whole extent and of a unit of files that this mount makes.
-pub(crate) const fn sizes(mode: Mode) -> (u64, u64) {
-    match mode {
-        Mode::Cpk => (plain::EXTENT, plain::UNIT),
-        Mode::CseV2(params) => (params.extent(), params.segment()),
-    }
+/// [`Frame::open`] of such a reader.
+fn open(
+    reader: &dyn Reader,
+    extent: u64,
+    index: u64,
+    clear: &Range<u64>,
+    stored: &[u8],
+) -> Result<Vec<u8>, FsError> {
+    let start = index * extent;
+    let wanted = start + clear.start..start + clear.end;
+    let plan = reader
+        .plan(wanted.clone())
+        .filter(|plan| plan.clear == wanted);
+    let plan = plan.ok_or(FormatError::Content {
+        offset: wanted.start,
+    })?;
+    let mut out = vec![0; buffer(clear.end - clear.start)?];
+    reader.open(&plan, stored, &mut out)?;
+    Ok(out)
 }

@@ -2,6 +2,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use blob_format::Attributes;
+use blob_store::Metadata;
 
 use super::{Codec, Committed, Frame, Mark, Opened};
 use crate::FsError;
@@ -41,8 +42,8 @@ impl Frame for Plain {
         Ok(stored.to_vec())
     }
 
-    fn edit(&self) -> Arc<dyn Codec> {
-        Arc::new(Self)
+    fn edit(&self) -> Result<Arc<dyn Codec>, FsError> {
+        Ok(Arc::new(Self))
     }
 }
 
@@ -55,8 +56,8 @@ impl Codec for Plain {
         UNIT
     }
 
-    fn header(&self) -> Vec<u8> {
-        Vec::new()
+    fn is_plain(&self) -> bool {
+        true
     }
 
     fn seal(&self, _index: u64, clear: &[u8]) -> Result<(Vec<u8>, Mark), FsError> {
@@ -72,6 +73,7 @@ impl Codec for Plain {
     ) -> Result<Committed, FsError> {
         Ok(Committed {
             trailer: Vec::new(),
+            metadata: Metadata::new(),
             frame: Arc::new(Self),
             entry: None,
         })

@@ -3,25 +3,30 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use blob_format::manifest::Entry;
 use blob_format::v2::Draft;
-use blob_format::{Attributes, Footer, FormatError, HEADER, Params, View};
+use blob_format::{Attributes, Footer, HEADER, Params, View};
+use blob_store::Metadata;
 use cleanroom_crypto::Dek;
 
-use super::{Codec, Committed, Frame, Mark, Opened};
+use super::{Codec, Committed, Frame, Mark, Opened, Stored, buffer};
 use crate::FsError;
 
 /// Authenticates a file's frame from the end of its blob.
-pub(super) fn open(dek: &Dek, path: &str, blob_len: u64, tail: &[u8]) -> Result<Opened, FsError> {
-    let view = View::open(dek, blob_len, tail, Some(path))?;
+pub(super) fn open(dek: &Dek, path: &str, stored: &Stored<'_>) -> Result<Opened, FsError> {
+    let view = View::open(dek, stored.length, stored.tail, Some(path))?;
     let footer = *view.footer();
     Ok(Opened {
         frame: Arc::new(view),
         len: footer.clear_len,
-        attributes: Attributes {
-            mtime_ns: footer.mtime_ns,
-            mode: footer.mode,
-        },
+        attributes: attributes(&footer),
         entry: Some(entry(path, &footer)),
     })
+}
+
+const fn attributes(footer: &Footer) -> Attributes {
+    Attributes {
+        mtime_ns: footer.mtime_ns,
+        mode: footer.mode,
+    }
 }
 
 fn entry(path: &str, footer: &Footer) -> Entry {
@@ -44,32 +49,30 @@ impl Frame for View {
     }
 
     fn stored(&self, index: u64, clear: Range<u64>) -> Range<u64> {
-        let start = index * self.params().extent();
-        let plan = self.plan(start + clear.start..start + clear.end);
-        plan.map_or(0..0, |plan| plan.sealed)
+        super::stored(self, self.params().extent(), index, &clear)
     }
 
     fn open(&self, index: u64, clear: Range<u64>, stored: &[u8]) -> Result<Vec<u8>, FsError> {
-        let start = index * self.params().extent();
-        let wanted = start + clear.start..start + clear.end;
-        let plan = self
-            .plan(wanted.clone())
-            .filter(|plan| plan.clear == wanted);
-        let plan = plan.ok_or(FormatError::Content {
-            offset: wanted.start,
-        })?;
-        let length = usize::try_from(clear.end - clear.start).map_err(|_| FormatError::TooLarge)?;
-        let mut out = vec![0; length];
-        self.open_into(&plan, stored, &mut out)?;
-        Ok(out)
+        super::open(self, self.params().extent(), index, &clear, stored)
     }
 
-    fn edit(&self) -> Arc<dyn Codec> {
-        Arc::new(V2::new(self.edit()))
+    fn edit(&self) -> Result<Arc<dyn Codec>, FsError> {
+        Ok(Arc::new(V2::new(self.edit())))
     }
 
     fn is_bound(&self) -> bool {
         self.footer().header.name_bound
+    }
+
+    /// The footer names the path: it is made anew.
+    fn at(&self, path: &str) -> Result<Option<Committed>, FsError> {
+        let footer = *self.footer();
+        if !footer.header.name_bound {
+            return Ok(None);
+        }
+        let codec = V2::new(self.edit());
+        let committed = codec.commit(path, footer.clear_len, Vec::new(), attributes(&footer));
+        committed.map(Some)
     }
 }
 
@@ -111,7 +114,7 @@ impl Codec for V2 {
     fn seal(&self, index: u64, clear: &[u8]) -> Result<(Vec<u8>, Mark), FsError> {
         let header: &[u8] = if index == 0 { &self.header } else { &[] };
         let length = header.len() as u64 + self.params.sealed_len(clear.len() as u64);
-        let mut out = vec![0; usize::try_from(length).map_err(|_| FormatError::TooLarge)?];
+        let mut out = vec![0; buffer(length)?];
         let (front, sealed) = out.split_at_mut(header.len());
         front.copy_from_slice(header);
         let draft = self.draft.read().unwrap_or_else(PoisonError::into_inner);
@@ -138,6 +141,7 @@ impl Codec for V2 {
         Ok(Committed {
             entry: Some(entry(path, &committed.footer)),
             trailer: committed.tail,
+            metadata: Metadata::new(),
             frame: Arc::new(view),
         })
     }

@@ -171,3 +171,31 @@ async fn a_file_unlinked_while_the_mount_is_sealed_is_either_gone_or_sealed() {
     let left = usize::from(unlinking.await.unwrap().is_err());
     assert_eq!(sealed.files, left);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_truncation_while_the_writer_goes_is_not_lost() {
+    let Fixture { fs, memory, faulty } = fixture(SMALL);
+    let (attr, opened) = fs.create(ROOT, "a").await.unwrap();
+    fs.write(opened.handle, 0, &bytes(9000, 1)).await.unwrap();
+    // The kernel tells that a handle was closed when `close` has returned already: a `truncate` may overtake it.
+    let moment = Failure::Slow(Duration::from_millis(1));
+    for operation in [Operation::Put, Operation::Block, Operation::BlockList] {
+        faulty.fail(operation, moment);
+    }
+    let (released, changed) = tokio::join!(
+        fs.release(opened.handle),
+        fs.set_attributes(attr.ino, size(1))
+    );
+    released.unwrap();
+    assert_eq!(changed.unwrap().size, 1);
+    assert_eq!(find(&fs, "a").await.unwrap().size, 1);
+    let other = mount(&memory, SMALL, 7, true);
+    assert_eq!(super::read_file(&other, "a").await.unwrap(), bytes(1, 1));
+}
+
+fn size(size: u64) -> crate::Changes {
+    crate::Changes {
+        size: Some(size),
+        ..crate::Changes::default()
+    }
+}

@@ -2,12 +2,15 @@ mod faults;
 mod losses;
 mod model;
 mod names;
+mod pinned;
 mod sealing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use blob_format::Params;
+use blob_format::azure::{Integrity, RegionSize};
+use blob_format::v1::BlockSize;
 use blob_store::testing::{Faulty, MemoryStore};
 use cleanroom_crypto::Dek;
 
@@ -17,6 +20,20 @@ pub(crate) const SMALL: Mode = match Params::new(12, 13) {
     Ok(params) => Mode::CseV2(params),
     Err(_) => Mode::Cpk,
 };
+
+/// Every mode, with sizes so small that short files have several extents.
+pub(crate) fn modes() -> [Mode; 6] {
+    let block = BlockSize::small(8 << 10).unwrap();
+    let region = RegionSize::new(8 << 10).unwrap();
+    [
+        SMALL,
+        Mode::Cpk,
+        Mode::Sse,
+        Mode::CseV1(block),
+        Mode::CseAzure(region, Integrity::Foreign),
+        Mode::CseAzure(region, Integrity::Sealed),
+    ]
+}
 
 pub(crate) fn dek(byte: u8) -> Arc<Dek> {
     Arc::new(Dek::from_slice(&[byte; 32]).unwrap())

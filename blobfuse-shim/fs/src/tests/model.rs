@@ -10,7 +10,7 @@ use proptest::strategy::{Just, Strategy};
 use proptest::test_runner::TestRunner;
 
 use self::run::Run;
-use super::{Fixture, SMALL};
+use super::{Fixture, SMALL, modes};
 use crate::Mode;
 use blob_store::testing::Failure;
 
@@ -136,8 +136,13 @@ fn the_file_system_equals_a_map_of_bytes_when_memory_is_short() {
 }
 
 #[test]
-fn the_file_system_equals_a_map_of_bytes_under_a_customer_key() {
-    check(4, Mode::Cpk, 64 << 20);
+fn the_file_system_equals_a_map_of_bytes_in_every_mode() {
+    for mode in modes() {
+        if mode != SMALL {
+            check(8, mode, 32 << 20);
+            check(16, mode, 160 << 10);
+        }
+    }
 }
 
 #[tokio::test]

@@ -115,6 +115,7 @@ async fn what_this_mount_committed_is_what_storage_lists_or_the_sink_is_not_seal
             fs.0.directories.forget();
             match attack {
                 "edit" => {
+                    let attr = super::find(&fs, "a").await.unwrap();
                     let opened = fs.open(attr.ino, true, false).await.unwrap();
                     fs.write(opened.handle, 0, b"F").await.unwrap();
                     fs.flush(opened.handle).await.unwrap();

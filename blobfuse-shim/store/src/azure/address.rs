@@ -12,6 +12,8 @@ const MOST_SEGMENTS: usize = 254;
 #[derive(Clone, Debug)]
 pub(super) struct Address {
     container: Url,
+    /// The same container at the endpoint for hierarchical names.
+    file_system: Option<Url>,
     prefix: String,
 }
 
@@ -39,15 +41,27 @@ impl Address {
             check(&prefix)?;
             prefix.push('/');
         }
-        let mut url = config.endpoint.clone();
-        url.set_query(None);
-        url.set_fragment(None);
-        let path = format!("{}/{container}", url.path().trim_end_matches('/'));
-        url.set_path(&path);
+        let below = |endpoint: &Url| {
+            let mut url = endpoint.clone();
+            url.set_query(None);
+            url.set_fragment(None);
+            let path = format!("{}/{container}", url.path().trim_end_matches('/'));
+            url.set_path(&path);
+            url
+        };
+        let insecure = |endpoint: &Url| endpoint.scheme() != "https";
+        if config.dfs_endpoint.as_ref().is_some_and(insecure) {
+            return bad("the endpoint for hierarchical names is not https");
+        }
         Ok(Self {
-            container: url,
+            container: below(&config.endpoint),
+            file_system: config.dfs_endpoint.as_ref().map(below),
             prefix,
         })
+    }
+
+    pub(super) const fn is_hierarchical(&self) -> bool {
+        self.file_system.is_some()
     }
 
     pub(super) fn prefix(&self) -> &str {
@@ -61,9 +75,25 @@ impl Address {
     }
 
     pub(super) fn blob(&self, name: &str, query: &[(&str, &str)]) -> Result<Url, StoreError> {
+        self.inside(&self.container, name, query)
+    }
+
+    /// A path at the endpoint for hierarchical names.
+    pub(super) fn path(&self, name: &str, query: &[(&str, &str)]) -> Result<Url, StoreError> {
+        let flat = || StoreError::Config("the account's names are flat".to_owned());
+        let file_system = self.file_system.as_ref().ok_or_else(flat)?;
+        self.inside(file_system, name, query)
+    }
+
+    fn inside(
+        &self,
+        container: &Url,
+        name: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Url, StoreError> {
         let name = format!("{}{name}", self.prefix);
         check(&name)?;
-        let mut url = self.container.clone();
+        let mut url = container.clone();
         let path = format!("{}/{}", url.path(), encode(&name));
         url.set_path(&path);
         if !query.is_empty() {

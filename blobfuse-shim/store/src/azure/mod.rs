@@ -1,6 +1,7 @@
 //! Blob storage over HTTPS (Blob service REST, version 2021-12-02).
 
 mod address;
+mod hierarchy;
 mod operations;
 
 use std::fmt;
@@ -16,7 +17,7 @@ use sidecar_http::{HttpsClient, Request, Response};
 use url::Url;
 
 use self::address::Address;
-use crate::{BlobInfo, Condition, CustomerKey, Etag, StoreError, TokenSource};
+use crate::{BlobInfo, Condition, CustomerKey, Etag, Metadata, StoreError, TokenSource};
 
 const HOP: &str = "Blob storage";
 const VERSION: &str = "2021-12-02";
@@ -42,6 +43,8 @@ pub struct AzureConfig {
     pub endpoint: Url,
     /// Container.
     pub container: String,
+    /// The account's endpoint for hierarchical names, if it has them: `https://<account>.dfs.core.windows.net`.
+    pub dfs_endpoint: Option<Url>,
     /// Prefix inside the container that all names are relative to; may be empty.
     pub prefix: String,
     /// Bearer tokens.
@@ -60,6 +63,7 @@ impl AzureConfig {
         Self {
             endpoint,
             container: container.to_owned(),
+            dfs_endpoint: None,
             prefix: String::new(),
             tokens,
             key: None,
@@ -74,6 +78,7 @@ impl fmt::Debug for AzureConfig {
         f.debug_struct("AzureConfig")
             .field("endpoint", &self.endpoint.as_str())
             .field("container", &self.container)
+            .field("hierarchical", &self.dfs_endpoint.is_some())
             .field("prefix", &self.prefix)
             .field("key", &self.key)
             .finish_non_exhaustive()
@@ -253,7 +258,8 @@ fn etag_of(operation: &'static str, response: &Response) -> Result<Etag, StoreEr
 fn info_of(operation: &'static str, response: &Response) -> Result<BlobInfo, StoreError> {
     let length = response.header("content-length");
     let modified = response.header("last-modified");
-    let directory = response.header(X_MS_FOLDER.as_str());
+    let marked = response.header(X_MS_FOLDER.as_str());
+    let kind = response.header("x-ms-resource-type");
     Ok(BlobInfo {
         etag: etag_of(operation, response)?,
         length: length
@@ -265,8 +271,31 @@ fn info_of(operation: &'static str, response: &Response) -> Result<BlobInfo, Sto
         modified: modified
             .and_then(|time| httpdate::parse_http_date(time).ok())
             .unwrap_or(SystemTime::UNIX_EPOCH),
-        directory: directory.is_some_and(|value| value.eq_ignore_ascii_case("true")),
+        directory: marked.is_some_and(|value| value.eq_ignore_ascii_case("true"))
+            || kind == Some("directory"),
     })
+}
+
+const META: &str = "x-ms-meta-";
+
+/// The metadata that a caller gave; names are compared without regard to case.
+fn metadata_of(response: &Response) -> Metadata {
+    let headers = response.headers.iter();
+    let pairs = headers.filter(|(name, _)| **name != X_MS_COMMIT && **name != X_MS_FOLDER);
+    let pairs = pairs.filter_map(|(name, value)| {
+        let name = name.as_str().strip_prefix(META)?;
+        Some((name.to_owned(), value.to_str().ok()?.to_owned()))
+    });
+    pairs.collect()
+}
+
+fn with_metadata(mut request: Request, metadata: &Metadata) -> Result<Request, StoreError> {
+    for (name, value) in metadata {
+        let header = HeaderName::from_bytes(format!("{META}{name}").as_bytes());
+        let header = header.map_err(|_| StoreError::Config(format!("metadata {name:?}")))?;
+        request = request.header(header, value);
+    }
+    Ok(request)
 }
 
 /// CRC-64/NVME as the service takes it: base64 of the little-endian bytes.

@@ -3,22 +3,71 @@ use std::ops::Range;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 use http::{Method, StatusCode, header};
 use sidecar_http::Request;
 
 use super::{
     AzureStore, ERROR_CAP, HOP, LIST_CAP, X_MS_CRC64, X_MS_FOLDER, X_MS_RANGE, X_MS_TYPE,
-    conditional, crc64, info_of, quoted, refusal,
+    conditional, crc64, info_of, metadata_of, quoted, refusal, with_metadata,
 };
 use crate::blocks::parse_blocks;
 use crate::list::parse;
-use crate::{BlobInfo, BlobStore, BlockId, Condition, Etag, Outcome, Page, StoreError};
+use crate::{BlobInfo, BlobStore, BlockId, Condition, Etag, Metadata, Outcome, Page, StoreError};
+
+static NONE: Metadata = Metadata::new();
+
+/// Requests at once for what a listing does not say.
+const AT_ONCE: usize = 8;
+
+impl AzureStore {
+    /// Metadata under a customer-provided key is not listed: empty blobs are asked whether they stand for directories.
+    async fn tell_directories(&self, page: &mut Page) -> Result<(), StoreError> {
+        let unknown = |(at, (name, info)): (usize, &(String, BlobInfo))| {
+            let open = info.length == 0 && !info.directory;
+            let open = open && !page.prefixes.contains(&format!("{name}/"));
+            open.then(|| self.tell(at, name.clone()))
+        };
+        let asked: Vec<_> = page.blobs.iter().enumerate().filter_map(unknown).collect();
+        let mut told = stream::iter(asked).buffer_unordered(AT_ONCE);
+        while let Some(told) = told.next().await {
+            let (at, directory) = told?;
+            if let Some((_, info)) = page.blobs.get_mut(at) {
+                info.directory = directory;
+            }
+        }
+        Ok(())
+    }
+
+    async fn tell(&self, at: usize, name: String) -> Result<(usize, bool), StoreError> {
+        match self.head(&name).await {
+            Ok(info) => Ok((at, info.directory)),
+            // Gone meanwhile, or another's: a file as far as anybody here can tell.
+            Err(StoreError::NotFound | StoreError::WrongKey) => Ok((at, false)),
+            Err(error) => Err(error),
+        }
+    }
+}
 
 impl BlobStore for AzureStore {
     fn head<'a>(&'a self, name: &'a str) -> Outcome<'a, BlobInfo> {
         Box::pin(async move {
+            match self.properties(name).await {
+                // Directories are there of their own, and under no key.
+                Err(StoreError::WrongKey) if self.address.is_hierarchical() => {
+                    let info = self.unkeyed(name).await?;
+                    info.directory.then_some(info).ok_or(StoreError::WrongKey)
+                }
+                properties => info_of("Get Blob Properties", &properties?),
+            }
+        })
+    }
+
+    fn describe<'a>(&'a self, name: &'a str) -> Outcome<'a, (BlobInfo, Metadata)> {
+        Box::pin(async move {
             let response = self.properties(name).await?;
-            info_of("Get Blob Properties", &response)
+            let info = info_of("Get Blob Properties", &response)?;
+            Ok((info, metadata_of(&response)))
         })
     }
 
@@ -73,6 +122,16 @@ impl BlobStore for AzureStore {
         body: Bytes,
         condition: &'a Condition,
     ) -> Outcome<'a, Etag> {
+        self.put_blob_with(name, body, &NONE, condition)
+    }
+
+    fn put_blob_with<'a>(
+        &'a self,
+        name: &'a str,
+        body: Bytes,
+        metadata: &'a Metadata,
+        condition: &'a Condition,
+    ) -> Outcome<'a, Etag> {
         Box::pin(async move {
             let url = self.address.blob(name, &[])?;
             let request = self
@@ -80,12 +139,16 @@ impl BlobStore for AzureStore {
                 .header(X_MS_TYPE, "BlockBlob")
                 .header(X_MS_CRC64, &crc64(&body))
                 .body(body);
+            let request = with_metadata(request, metadata)?;
             self.commit("Put Blob", name, request, condition).await
         })
     }
 
     fn put_directory<'a>(&'a self, name: &'a str) -> Outcome<'a, Etag> {
         Box::pin(async move {
+            if self.address.is_hierarchical() {
+                return self.make_directory(name).await;
+            }
             let url = self.address.blob(name, &[])?;
             let request = self
                 .data(Method::PUT, url, self.config.write_budget)
@@ -121,6 +184,16 @@ impl BlobStore for AzureStore {
         blocks: &'a [BlockId],
         condition: &'a Condition,
     ) -> Outcome<'a, Etag> {
+        self.put_block_list_with(name, blocks, &NONE, condition)
+    }
+
+    fn put_block_list_with<'a>(
+        &'a self,
+        name: &'a str,
+        blocks: &'a [BlockId],
+        metadata: &'a Metadata,
+        condition: &'a Condition,
+    ) -> Outcome<'a, Etag> {
         Box::pin(async move {
             let mut body = String::with_capacity(64 + 48 * blocks.len());
             body.push_str("<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>");
@@ -135,6 +208,7 @@ impl BlobStore for AzureStore {
                 .data(Method::PUT, url, self.config.write_budget)
                 .header(header::CONTENT_TYPE, "application/xml")
                 .body(body);
+            let request = with_metadata(request, metadata)?;
             self.commit("Put Block List", name, request, condition)
                 .await
         })
@@ -152,6 +226,21 @@ impl BlobStore for AzureStore {
                 return Err(refusal(OPERATION, &response));
             }
             parse_blocks(&response.body)
+        })
+    }
+
+    fn rename<'a>(
+        &'a self,
+        from: &'a str,
+        to: &'a str,
+        source: &'a Condition,
+        target: &'a Condition,
+    ) -> Outcome<'a, Option<Etag>> {
+        Box::pin(async move {
+            if !self.address.is_hierarchical() {
+                return Ok(None);
+            }
+            self.rename_path(from, to, source, target).await.map(Some)
         })
     }
 
@@ -192,6 +281,9 @@ impl BlobStore for AzureStore {
             };
             page.blobs.retain_mut(|(name, _)| relative(name));
             page.prefixes.retain_mut(relative);
+            if self.config.key.is_some() {
+                self.tell_directories(&mut page).await?;
+            }
             Ok(page)
         })
     }
@@ -199,6 +291,9 @@ impl BlobStore for AzureStore {
     fn delete<'a>(&'a self, name: &'a str, condition: &'a Condition) -> Outcome<'a, ()> {
         const OPERATION: &str = "Delete Blob";
         Box::pin(async move {
+            if self.address.is_hierarchical() {
+                return self.delete_path(name, condition).await;
+            }
             let url = self.address.blob(name, &[])?;
             let request = Request::new(HOP, Method::DELETE, url).budget(self.config.write_budget);
             let response = self.exchange(conditional(request, condition)).await?;

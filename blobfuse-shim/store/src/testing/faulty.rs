@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::{BlobInfo, BlobStore, BlockId, Condition, Etag, Outcome, Page, StoreError};
+use crate::{BlobInfo, BlobStore, BlockId, Condition, Etag, Metadata, Outcome, Page, StoreError};
 
 /// An operation of a store, for [`Faulty`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -203,6 +203,10 @@ impl BlobStore for Faulty {
         after_plan!(self, Head, name, self.inner.head(name))
     }
 
+    fn describe<'a>(&'a self, name: &'a str) -> Outcome<'a, (BlobInfo, Metadata)> {
+        after_plan!(self, Head, name, self.inner.describe(name))
+    }
+
     fn get_range<'a>(
         &'a self,
         name: &'a str,
@@ -230,6 +234,22 @@ impl BlobStore for Faulty {
         after_plan!(self, Put, name, self.inner.put_blob(name, body, condition))
     }
 
+    fn put_blob_with<'a>(
+        &'a self,
+        name: &'a str,
+        body: Bytes,
+        metadata: &'a Metadata,
+        condition: &'a Condition,
+    ) -> Outcome<'a, Etag> {
+        let inner = &self.inner;
+        after_plan!(
+            self,
+            Put,
+            name,
+            inner.put_blob_with(name, body, metadata, condition)
+        )
+    }
+
     fn put_directory<'a>(&'a self, name: &'a str) -> Outcome<'a, Etag> {
         after_plan!(self, Put, name, self.inner.put_directory(name))
     }
@@ -250,6 +270,22 @@ impl BlobStore for Faulty {
             BlockList,
             name,
             inner.put_block_list(name, blocks, condition)
+        )
+    }
+
+    fn put_block_list_with<'a>(
+        &'a self,
+        name: &'a str,
+        blocks: &'a [BlockId],
+        metadata: &'a Metadata,
+        condition: &'a Condition,
+    ) -> Outcome<'a, Etag> {
+        let inner = &self.inner;
+        after_plan!(
+            self,
+            BlockList,
+            name,
+            inner.put_block_list_with(name, blocks, metadata, condition)
         )
     }
 

@@ -5,12 +5,14 @@ use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{BlobInfo, BlobStore, BlockId, Condition, Etag, Outcome, Page, StoreError};
+use crate::{BlobInfo, BlobStore, BlockId, Condition, Etag, Metadata, Outcome, Page, StoreError};
 
 /// Listings come in pages of this many entries unless told otherwise, so that paging is always exercised.
 const PAGE: usize = 3;
 /// Blocks that the service commits in one blob.
 const MOST_BLOCKS: usize = 50_000;
+
+static NONE: Metadata = Metadata::new();
 
 type Blocks = Vec<(Option<BlockId>, Bytes)>;
 
@@ -18,6 +20,7 @@ type Blocks = Vec<(Option<BlockId>, Bytes)>;
 struct Blob {
     blocks: Blocks,
     info: BlobInfo,
+    metadata: Metadata,
 }
 
 #[derive(Default)]
@@ -86,6 +89,19 @@ impl MemoryStore {
         }
     }
 
+    /// The metadata of a blob.
+    pub fn metadata(&self, name: &str) -> Option<Metadata> {
+        let content = self.content();
+        content.blobs.get(name).map(|blob| blob.metadata.clone())
+    }
+
+    /// Changes metadata as an attacker would: the version stays.
+    pub fn tamper_metadata(&self, name: &str, change: impl FnOnce(&mut Metadata)) {
+        if let Some(blob) = self.content().blobs.get_mut(name) {
+            change(&mut blob.metadata);
+        }
+    }
+
     /// A copy of everything that is committed: what is left after a crash.
     #[must_use]
     pub fn snapshot(&self) -> Self {
@@ -109,7 +125,7 @@ impl MemoryStore {
         &self,
         name: &str,
         condition: &Condition,
-        directory: bool,
+        (directory, metadata): (bool, &Metadata),
         blocks: impl FnOnce(&Content) -> Result<Blocks, StoreError>,
     ) -> Result<Etag, StoreError> {
         let mut content = self.content();
@@ -125,7 +141,13 @@ impl MemoryStore {
         };
         // As the service: a commit discards whatever else was staged.
         content.staged.remove(name);
-        content.blobs.insert(name.to_owned(), Blob { blocks, info });
+        let metadata = metadata.clone();
+        let blob = Blob {
+            blocks,
+            info,
+            metadata,
+        };
+        content.blobs.insert(name.to_owned(), blob);
         Ok(etag)
     }
 }
@@ -185,6 +207,13 @@ impl BlobStore for MemoryStore {
         Box::pin(async move { info.ok_or(StoreError::NotFound) })
     }
 
+    fn describe<'a>(&'a self, name: &'a str) -> Outcome<'a, (BlobInfo, Metadata)> {
+        let content = self.content();
+        let blob = content.blobs.get(name);
+        let found = blob.map(|blob| (blob.info.clone(), blob.metadata.clone()));
+        Box::pin(async move { found.ok_or(StoreError::NotFound) })
+    }
+
     fn get_range<'a>(
         &'a self,
         name: &'a str,
@@ -208,11 +237,23 @@ impl BlobStore for MemoryStore {
         body: Bytes,
         condition: &'a Condition,
     ) -> Outcome<'a, Etag> {
-        Box::pin(async move { self.commit(name, condition, false, |_| Ok(vec![(None, body)])) })
+        self.put_blob_with(name, body, &NONE, condition)
+    }
+
+    fn put_blob_with<'a>(
+        &'a self,
+        name: &'a str,
+        body: Bytes,
+        metadata: &'a Metadata,
+        condition: &'a Condition,
+    ) -> Outcome<'a, Etag> {
+        let blocks = |_: &Content| Ok(vec![(None, body)]);
+        Box::pin(async move { self.commit(name, condition, (false, metadata), blocks) })
     }
 
     fn put_directory<'a>(&'a self, name: &'a str) -> Outcome<'a, Etag> {
-        Box::pin(async move { self.commit(name, &Condition::Absent, true, |_| Ok(vec![])) })
+        let blocks = |_: &Content| Ok(vec![]);
+        Box::pin(async move { self.commit(name, &Condition::Absent, (true, &NONE), blocks) })
     }
 
     fn put_block<'a>(&'a self, name: &'a str, id: BlockId, body: Bytes) -> Outcome<'a, ()> {
@@ -230,8 +271,18 @@ impl BlobStore for MemoryStore {
         blocks: &'a [BlockId],
         condition: &'a Condition,
     ) -> Outcome<'a, Etag> {
+        self.put_block_list_with(name, blocks, &NONE, condition)
+    }
+
+    fn put_block_list_with<'a>(
+        &'a self,
+        name: &'a str,
+        blocks: &'a [BlockId],
+        metadata: &'a Metadata,
+        condition: &'a Condition,
+    ) -> Outcome<'a, Etag> {
         Box::pin(async move {
-            self.commit(name, condition, false, |content| {
+            self.commit(name, condition, (false, metadata), |content| {
                 if blocks.len() > MOST_BLOCKS {
                     return Err(StoreError::of(
                         "Put Block List",
@@ -353,6 +404,12 @@ impl BlobStore for MemoryStore {
                 return Err(StoreError::NotFound);
             }
             check(content.blobs.get(name), condition)?;
+            let below = format!("{name}/");
+            let mut after = content.blobs.range(below.clone()..);
+            let inside = after.next().is_some_and(|(at, _)| at.starts_with(&below));
+            if self.hierarchical && inside {
+                return Err(StoreError::NotEmpty);
+            }
             content.blobs.remove(name);
             Ok(())
         })

@@ -1,5 +1,6 @@
-//! A store in memory with the service's rules, and one that fails on demand.
+//! A store in memory with the service's rules, one that fails on demand, and the rules of every store as a check.
 
+pub mod conformance;
 mod faulty;
 mod memory;
 

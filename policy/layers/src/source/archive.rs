@@ -1,4 +1,5 @@
-//! A tar archive as a read-only file system: members are found by name and read where they are.
+//! A tar archive as a read-only file system: members are found by name and read where they are, or were kept when the archive
+//! passed by.
 
 use std::cell::Cell;
 use std::collections::btree_map::Entry;
@@ -7,36 +8,45 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
+use super::Opened;
 use super::document::MOST_BYTES;
 use super::layout::check_version;
 use super::oci::{Blobs, read_document};
 use crate::error::shown;
 use crate::ext4::components;
-use crate::{Digest, ImageError};
+use crate::{Digest, ImageError, LayerError, LayerHash};
 
 /// Entries of an image archive.
-const MOST_MEMBERS: usize = 100_000;
+pub(super) const MOST_MEMBERS: usize = 100_000;
 /// Bytes of an archive's headers with long names and extended records, which the tar reader keeps in memory.
 const MOST_HEADERS: u64 = 256 << 20;
 /// Bytes of a member's name, or of what it links to: as in a layer, which has no hash either if a path is longer.
-const LONGEST_NAME: usize = 4096;
+pub(super) const LONGEST_NAME: usize = 4096;
 /// Links from member to member.
 const MOST_LINKS: usize = 8;
 
 /// The members of an archive.
 #[derive(Debug)]
 pub struct Archive {
-    file: File,
+    /// `None`: the archive came as a stream, and what it is needed for was kept.
+    file: Option<File>,
     members: BTreeMap<Vec<u8>, Member>,
 }
 
 #[derive(Debug)]
-enum Member {
+pub(super) enum Member {
     File {
         offset: u64,
         size: u64,
     },
+    /// Of a stream: JSON.
+    Document(Vec<u8>),
+    /// Of a stream: anything else, hashed as a layer when it passed by.
+    Hashed(LayerHash),
+    /// Of a stream: what is no layer. The reason is given once.
+    NoLayer(Mutex<Option<LayerError>>),
     /// The name of another member, from the archive's root.
     Link(Vec<u8>),
     /// More than one member has the name; which of them an image means is anyone's guess.
@@ -141,7 +151,18 @@ impl Archive {
                 "it is an image archive with more than 100000 members",
             ));
         }
-        Ok(Some(Self { file, members }))
+        Ok(Some(Self {
+            file: Some(file),
+            members,
+        }))
+    }
+
+    /// An archive that came as a stream.
+    pub(super) fn kept(members: BTreeMap<Vec<u8>, Member>) -> Self {
+        Self {
+            file: None,
+            members,
+        }
     }
 
     /// Whether there is a file of this name.
@@ -151,20 +172,40 @@ impl Archive {
 
     /// Opens a member; links within the archive are followed.
     pub(super) fn member(&self, name: &str) -> Result<Box<dyn Read + Send + '_>, ImageError> {
+        match self.layer_member(name)? {
+            Opened::Blob(blob) => Ok(blob),
+            Opened::Hashed(_) => Err(refused(
+                name.as_bytes(),
+                "it is no JSON document of at most 4 MiB",
+            )),
+        }
+    }
+
+    /// Opens a member as a layer.
+    pub(super) fn layer_member(&self, name: &str) -> Result<Opened<'_>, ImageError> {
         let mut at = components(name.as_bytes()).join(&b'/');
+        let missing = |at: &[u8]| ImageError::Missing {
+            what: format!("member {}", shown(at)),
+        };
         for _ in 0..MOST_LINKS {
             match self.members.get(&at) {
-                None => {
-                    return Err(ImageError::Missing {
-                        what: format!("member {}", shown(&at)),
-                    });
-                }
+                None => return Err(missing(&at)),
                 Some(Member::File { offset, size }) => {
-                    return Ok(Box::new(Part {
-                        file: &self.file,
+                    let file = self.file.as_ref().ok_or_else(|| missing(&at))?;
+                    return Ok(Opened::Blob(Box::new(Part {
+                        file,
                         offset: *offset,
                         end: offset.saturating_add(*size),
-                    }));
+                    })));
+                }
+                Some(Member::Document(bytes)) => {
+                    return Ok(Opened::Blob(Box::new(bytes.as_slice())));
+                }
+                Some(Member::Hashed(hash)) => return Ok(Opened::Hashed(Ok(*hash))),
+                Some(Member::NoLayer(reason)) => {
+                    let mut reason = reason.lock().unwrap_or_else(PoisonError::into_inner);
+                    let reason = reason.take().ok_or_else(|| missing(&at))?;
+                    return Ok(Opened::Hashed(Err(reason)));
                 }
                 Some(Member::Link(target)) => at.clone_from(target),
                 Some(Member::Twice) => {
@@ -187,8 +228,16 @@ impl Blobs for Archive {
     }
 
     fn blob(&self, digest: &Digest) -> Result<Box<dyn Read + Send + '_>, ImageError> {
-        self.member(&format!("blobs/sha256/{}", digest.hex()))
+        self.member(&blob_name(digest))
     }
+
+    fn layer(&self, digest: &Digest) -> Result<Opened<'_>, ImageError> {
+        self.layer_member(&blob_name(digest))
+    }
+}
+
+fn blob_name(digest: &Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
 }
 
 /// What image archives have at their root, and few layers.
@@ -205,7 +254,7 @@ fn refused(member: &[u8], reason: &'static str) -> ImageError {
 }
 
 /// Where a symbolic link leads, from the archive's root; `None`: out of the archive.
-fn target(name: &[u8], link: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn target(name: &[u8], link: &[u8]) -> Option<Vec<u8>> {
     let mut base = components(name).into_iter();
     base.next_back();
     let mut target = base.collect::<Vec<_>>().join(&b'/');

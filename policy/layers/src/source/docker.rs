@@ -1,13 +1,11 @@
 //! What `docker save` writes without an OCI layout: `manifest.json` names a configuration and layers by path.
 
-use std::io::Read;
-
 use serde::Deserialize;
 
 use super::archive::Archive;
 use super::document::{Config, MOST_BYTES, is_wanted, malformed};
 use super::oci::read_document;
-use super::{Image, ImageSource, Layer, Wanted};
+use super::{Image, ImageSource, Layer, Opened, Wanted};
 use crate::{Digest, ImageError};
 
 /// A Docker image archive.
@@ -114,9 +112,9 @@ impl ImageSource for DockerArchive {
         })
     }
 
-    fn open(&self, layer: &Layer) -> Result<Box<dyn Read + Send + '_>, ImageError> {
+    fn open(&self, layer: &Layer) -> Result<Opened<'_>, ImageError> {
         self.archive
-            .member(layer.member.as_deref().unwrap_or_default())
+            .layer_member(layer.member.as_deref().unwrap_or_default())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where images come from.
 //!
-//! A source finds one image for one platform, checks every document on the way against its digest, and opens layers. Files
-//! and directories are here; a registry is one more implementation of [`Blobs`].
+//! A source finds one image for one platform, checks every document on the way against its digest, and opens layers. Files,
+//! directories and archives that come as a stream are here; a registry is one more implementation of [`Blobs`].
 
 mod archive;
 mod docker;
@@ -10,6 +10,7 @@ mod layout;
 mod oci;
 mod packed;
 mod platform;
+mod stream;
 
 use std::fmt;
 use std::fs::File;
@@ -21,8 +22,9 @@ pub use self::docker::DockerArchive;
 pub use self::layout::Layout;
 pub use self::oci::{Blobs, OciImages};
 pub use self::platform::{NotAPlatform, Platform};
+pub use self::stream::read_stream;
 use crate::layer::Compression;
-use crate::{Digest, ImageError};
+use crate::{Digest, ImageError, LayerError, LayerHash};
 
 /// Which image of a source.
 #[derive(Clone, Debug)]
@@ -77,7 +79,24 @@ pub trait ImageSource: fmt::Debug + Sync {
     /// # Errors
     ///
     /// The layer is not there.
-    fn open(&self, layer: &Layer) -> Result<Box<dyn Read + Send + '_>, ImageError>;
+    fn open(&self, layer: &Layer) -> Result<Opened<'_>, ImageError>;
+}
+
+/// A layer, opened.
+pub enum Opened<'s> {
+    /// Its blob, to be read.
+    Blob(Box<dyn Read + Send + 's>),
+    /// A source that passes by only once has read it already.
+    Hashed(Result<LayerHash, LayerError>),
+}
+
+impl fmt::Debug for Opened<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blob(_) => f.write_str("Blob(..)"),
+            Self::Hashed(result) => f.debug_tuple("Hashed").field(result).finish(),
+        }
+    }
 }
 
 /// What a path turned out to be.

@@ -7,7 +7,7 @@ use std::io::Read;
 use super::document::{
     Config, Descriptor, Document, MOST_BYTES, Manifest, compression, is_wanted, malformed,
 };
-use super::{Image, ImageSource, Layer, Platform, Wanted};
+use super::{Image, ImageSource, Layer, Opened, Platform, Wanted};
 use crate::{Digest, ImageError};
 
 /// Indexes within indexes.
@@ -30,6 +30,24 @@ pub trait Blobs: fmt::Debug + Sync {
     ///
     /// There is none.
     fn blob(&self, digest: &Digest) -> Result<Box<dyn Read + Send + '_>, ImageError>;
+
+    /// An index or a manifest, which registries keep apart from other blobs; not yet compared with the digest.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    fn manifest(&self, digest: &Digest) -> Result<Box<dyn Read + Send + '_>, ImageError> {
+        self.blob(digest)
+    }
+
+    /// Opens a layer's blob.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    fn layer(&self, digest: &Digest) -> Result<Opened<'_>, ImageError> {
+        self.blob(digest).map(Opened::Blob)
+    }
 }
 
 /// Images in the OCI format.
@@ -75,11 +93,11 @@ impl<B: Blobs> ImageSource for OciImages<B> {
         self.choose(found.candidates, &wanted.platform)
     }
 
-    fn open(&self, layer: &Layer) -> Result<Box<dyn Read + Send + '_>, ImageError> {
+    fn open(&self, layer: &Layer) -> Result<Opened<'_>, ImageError> {
         let digest = layer.blob.ok_or_else(|| ImageError::Missing {
             what: format!("layer {}", layer.diff_id),
         })?;
-        self.0.blob(&digest)
+        self.0.layer(&digest)
     }
 }
 
@@ -117,7 +135,7 @@ impl<B: Blobs> OciImages<B> {
             if depth >= MOST_DEPTH {
                 return Err(malformed("an index", "indexes are nested too deeply"));
             }
-            let bytes = self.document("an index", &descriptor)?;
+            let bytes = self.document("an index", &descriptor, Blobs::manifest)?;
             if let Document::Index(entries) = Document::parse(&bytes, Some(&descriptor.media_type))?
             {
                 self.collect(entries, depth + 1, found)?;
@@ -165,7 +183,7 @@ impl<B: Blobs> OciImages<B> {
         wanted: &Platform,
         listed: Option<&Platform>,
     ) -> Result<Image, ImageError> {
-        let bytes = self.document("the manifest", descriptor)?;
+        let bytes = self.document("the manifest", descriptor, Blobs::manifest)?;
         match Document::parse(&bytes, Some(&descriptor.media_type))? {
             Document::Manifest(manifest) => self.of_manifest(&bytes, &manifest, wanted, listed),
             Document::Index(_) => Err(ImageError::Confused {
@@ -182,7 +200,7 @@ impl<B: Blobs> OciImages<B> {
         listed: Option<&Platform>,
     ) -> Result<Image, ImageError> {
         manifest.check_config()?;
-        let config_bytes = self.document("the configuration", &manifest.config)?;
+        let config_bytes = self.document("the configuration", &manifest.config, Blobs::blob)?;
         let config = Config::parse(&config_bytes)?;
         if !config.platform.serves(wanted) {
             return Err(match listed {
@@ -217,9 +235,14 @@ impl<B: Blobs> OciImages<B> {
     }
 
     /// Reads what a descriptor refers to and compares size and digest.
-    fn document(&self, what: &str, descriptor: &Descriptor) -> Result<Vec<u8>, ImageError> {
+    fn document<'s>(
+        &'s self,
+        what: &str,
+        descriptor: &Descriptor,
+        open: impl Fn(&'s B, &Digest) -> Result<Box<dyn Read + Send + 's>, ImageError>,
+    ) -> Result<Vec<u8>, ImageError> {
         let expected = descriptor.digest()?;
-        let bytes = read_document(what, self.0.blob(&expected)?, descriptor.size)?;
+        let bytes = read_document(what, open(&self.0, &expected)?, descriptor.size)?;
         let actual = Digest::of(&bytes);
         if actual != expected {
             return Err(ImageError::Digest {

@@ -12,7 +12,7 @@ use quick_xml::events::Event;
 use super::fault::{BlobFault, Reply, bad_query, no_blob};
 use super::request::Call;
 use super::store::{Block, Committed, Container, Entry, length_of, next_etag};
-use super::{conditions, cpk, objects};
+use super::{conditions, cpk, objects, tree};
 
 const MOST_COMMITTED: usize = 50_000;
 const MOST_STAGED: usize = 100_000;
@@ -113,6 +113,7 @@ pub(super) fn put_block_list(container: &mut Container, name: &str, call: &Call)
     for block in &blocks {
         cpk::require(block.key.as_ref(), key.as_ref())?;
     }
+    tree::make_way(container, name, false)?;
     let committed = Committed {
         length: blocks.iter().map(|block| length_of(&block.data)).sum(),
         blocks,

@@ -17,7 +17,15 @@ pub(super) fn account(account: &Account, call: &Call) -> Reply {
             let headers = response.headers_mut();
             headers.insert("x-ms-sku-name", HeaderValue::from_static("Standard_LRS"));
             headers.insert("x-ms-account-kind", HeaderValue::from_static("StorageV2"));
-            headers.insert("x-ms-is-hns-enabled", HeaderValue::from_static("false"));
+            let hierarchical = if account.hierarchical {
+                "true"
+            } else {
+                "false"
+            };
+            headers.insert(
+                "x-ms-is-hns-enabled",
+                HeaderValue::from_static(hierarchical),
+            );
             Ok(response)
         }
         (&Method::GET, None, Some("list")) => {
@@ -77,7 +85,7 @@ pub(super) fn container(account: &mut Account, name: &str, call: &Call) -> Reply
     }
 }
 
-fn create(account: &mut Account, name: &str, call: &Call) -> Reply {
+pub(super) fn create(account: &mut Account, name: &str, call: &Call) -> Reply {
     let plain = (3..=63).contains(&name.len())
         && name
             .bytes()
@@ -96,14 +104,14 @@ fn create(account: &mut Account, name: &str, call: &Call) -> Reply {
             "The specified container already exists.",
         ));
     }
-    let container = Container::new(call.metadata()?);
+    let container = Container::new(call.metadata()?, account.hierarchical);
     let mut response = status(StatusCode::CREATED);
     stamp(response.headers_mut(), &container);
     account.containers.insert(name.to_owned(), container);
     Ok(response)
 }
 
-fn stamp(headers: &mut HeaderMap, container: &Container) {
+pub(super) fn stamp(headers: &mut HeaderMap, container: &Container) {
     if let Ok(etag) = HeaderValue::from_str(&container.etag) {
         headers.insert(header::ETAG, etag);
     }
@@ -112,7 +120,7 @@ fn stamp(headers: &mut HeaderMap, container: &Container) {
     }
 }
 
-fn status(status: StatusCode) -> Response<Body> {
+pub(super) fn status(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     response

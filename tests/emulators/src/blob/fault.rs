@@ -30,6 +30,21 @@ impl BlobFault {
         self
     }
 
+    /// As the endpoint for hierarchical names writes it.
+    pub(super) fn into_json(self, head: bool) -> Response<Body> {
+        let body = serde_json::json!({"error": {"code": self.code, "message": self.message}});
+        let is_bare = head || self.status == 304;
+        let mut response = self.into_response(true);
+        if !is_bare {
+            *response.body_mut() = Body::from(body.to_string());
+        }
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json;charset=utf-8"),
+        );
+        response
+    }
+
     /// A HEAD has no body: the code is in the header alone.
     pub(super) fn into_response(self, head: bool) -> Response<Body> {
         let body = format!(
@@ -69,6 +84,17 @@ pub(super) fn no_container() -> BlobFault {
 
 pub(super) fn no_blob() -> BlobFault {
     BlobFault::new(404, "BlobNotFound", "The specified blob does not exist.")
+}
+
+/// The same refusal under another code, where the two endpoints differ.
+pub(super) fn renamed(codes: &[(&str, u16, &'static str)]) -> impl Fn(BlobFault) -> BlobFault {
+    move |mut fault| {
+        let found = codes.iter().find(|(code, ..)| *code == fault.code);
+        if let Some((_, status, code)) = found {
+            (fault.status, fault.code) = (*status, code);
+        }
+        fault
+    }
 }
 
 pub(super) fn bad_header(name: &str) -> BlobFault {

@@ -9,12 +9,15 @@ use quick_xml::escape::escape;
 use super::fault::{BlobFault, bad_query};
 use super::request::Call;
 use super::store::{Committed, Container};
+use super::tree;
 
 const LARGEST_PAGE: usize = 5000;
 
 enum Item<'a> {
     Blob(&'a str, &'a Committed),
     Prefix(&'a str),
+    /// A directory of a hierarchical account, with the delimiter behind its name.
+    Directory(String, &'a Committed),
 }
 
 /// One page as XML. With `empty_first`, a listing without marker yields no entry and a marker to go on from.
@@ -35,7 +38,7 @@ pub(super) fn blobs(
                 .ok_or_else(|| bad_query("maxresults"))?,
         ),
     };
-    let with_metadata = includes(call)?;
+    let with_metadata = includes(call, container.hierarchical)?;
     let marker = call.query("marker").filter(|m| !m.is_empty());
     let from = marker
         .map(|marker| decode(marker).ok_or_else(|| bad_query("marker")))
@@ -71,7 +74,22 @@ pub(super) fn blobs(
             Item::Prefix(prefix) => {
                 let _ = write!(xml, "<BlobPrefix>{}</BlobPrefix>", name_element(prefix));
             }
-            Item::Blob(name, blob) => entry(&mut xml, name, blob, with_metadata),
+            Item::Directory(name, blob) => {
+                let _ = write!(
+                    xml,
+                    "<BlobPrefix>{}<Properties><Creation-Time>{}</Creation-Time><Last-Modified>{}</Last-Modified>\
+                     <Etag>{}</Etag><ResourceType>directory</ResourceType><Content-Length>0</Content-Length>\
+                     </Properties></BlobPrefix>",
+                    name_element(&name),
+                    httpdate::fmt_http_date(blob.created),
+                    httpdate::fmt_http_date(blob.modified),
+                    blob.etag.trim_matches('"'),
+                );
+            }
+            Item::Blob(name, blob) => {
+                let kind = container.hierarchical.then(|| tree::kind(blob));
+                entry(&mut xml, name, blob, kind, with_metadata);
+            }
         }
     }
     xml.push_str("</Blobs>");
@@ -118,12 +136,22 @@ fn page_of<'a>(
             return (items, Some(name.clone()));
         }
         last_prefix = cut.or(last_prefix);
+        if container.hierarchical && delimiter == Some("/") {
+            // Every directory is there itself, right before what is in it.
+            let is_directory = tree::is_directory(blob);
+            match (cut, is_directory) {
+                (Some(_), _) => {}
+                (None, true) => items.push(Item::Directory(format!("{name}/"), blob)),
+                (None, false) => items.push(Item::Blob(name, blob)),
+            }
+            continue;
+        }
         items.push(cut.map_or(Item::Blob(name, blob), Item::Prefix));
     }
     (items, None)
 }
 
-fn entry(xml: &mut String, name: &str, blob: &Committed, with_metadata: bool) {
+fn entry(xml: &mut String, name: &str, blob: &Committed, kind: Option<&str>, with_metadata: bool) {
     let _ = write!(
         xml,
         "<Blob>{}<Properties><Creation-Time>{}</Creation-Time><Last-Modified>{}</Last-Modified><Etag>{}</Etag>\
@@ -135,6 +163,9 @@ fn entry(xml: &mut String, name: &str, blob: &Committed, with_metadata: bool) {
         blob.length,
         escape(&blob.content.content_type),
     );
+    if let Some(kind) = kind {
+        let _ = write!(xml, "<ResourceType>{kind}</ResourceType>");
+    }
     if let Some(md5) = &blob.content.md5 {
         let _ = write!(xml, "<Content-MD5>{}</Content-MD5>", escape(md5));
     }
@@ -185,7 +216,7 @@ fn name_element(name: &str) -> String {
 }
 
 /// Whether metadata is asked for. Permissions exist on hierarchical accounts alone, and mounts probe for that.
-fn includes(call: &Call) -> Result<bool, BlobFault> {
+fn includes(call: &Call, hierarchical: bool) -> Result<bool, BlobFault> {
     let mut metadata = false;
     for one in call
         .query("include")
@@ -195,6 +226,7 @@ fn includes(call: &Call) -> Result<bool, BlobFault> {
     {
         match one.to_ascii_lowercase().as_str() {
             "metadata" => metadata = true,
+            "permissions" if hierarchical => {}
             "copy" | "deleted" | "snapshots" | "tags" | "versions" | "uncommittedblobs" => {}
             _ => return Err(bad_query("include")),
         }
@@ -228,7 +260,7 @@ mod tests {
                 key: key.map(ToOwned::to_owned),
             };
             let mut xml = String::new();
-            entry(&mut xml, "a", &blob, true);
+            entry(&mut xml, "a", &blob, None, true);
             xml.split_once("</Properties>").unwrap().1.to_owned()
         };
         let shown = "<Metadata><a>b</a></Metadata></Blob>";

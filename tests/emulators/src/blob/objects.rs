@@ -14,7 +14,7 @@ use super::fault::{BlobFault, Reply, bad_header, no_blob, not_implemented};
 use super::range::Range;
 use super::request::Call;
 use super::store::{Block, Committed, Container, ContentHeaders, Entry, length_of, next_etag};
-use super::{blocks, conditions, cpk, range};
+use super::{blocks, conditions, cpk, range, tree};
 
 /// Largest range whose checksum the service computes on a read, bytes.
 const RANGE_CHECKSUM: u64 = 4 << 20;
@@ -42,7 +42,7 @@ pub(super) fn object(container: &mut Container, name: &str, call: &Call) -> Repl
     }
 }
 
-fn read(container: &Container, name: &str, call: &Call, head: bool) -> Reply {
+pub(super) fn read(container: &Container, name: &str, call: &Call, head: bool) -> Reply {
     let key = cpk::of(call)?;
     let blob = container.committed(name).ok_or_else(no_blob)?;
     conditions::for_read(call, blob)?;
@@ -147,6 +147,8 @@ fn put_blob(container: &mut Container, name: &str, call: &Call) -> Reply {
     let metadata = call.metadata()?;
     let existing = container.committed(name);
     conditions::for_write(call, existing)?;
+    let created = existing.map_or_else(SystemTime::now, |blob| blob.created);
+    tree::make_way(container, name, tree::marks_directory(&metadata))?;
     let md5 = STANDARD.encode(Md5::digest(&call.body));
     let committed = Committed {
         blocks: vec![Block {
@@ -156,7 +158,7 @@ fn put_blob(container: &mut Container, name: &str, call: &Call) -> Reply {
         }],
         length: length_of(&call.body),
         etag: next_etag(),
-        created: existing.map_or_else(SystemTime::now, |blob| blob.created),
+        created,
         modified: SystemTime::now(),
         metadata,
         content: content_headers(call, Some(md5.clone())),
@@ -211,6 +213,10 @@ fn set_properties(container: &mut Container, name: &str, call: &Call) -> Reply {
 
 fn delete(container: &mut Container, name: &str, call: &Call) -> Reply {
     conditions::for_change(call, container.committed_mut(name))?;
+    if container.hierarchical && tree::below(container, name).next().is_some() {
+        let text = "This operation is not permitted on a non-empty directory.";
+        return Err(BlobFault::new(409, "DirectoryIsNotEmpty", text));
+    }
     container.blobs.remove(name);
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::ACCEPTED;

@@ -20,6 +20,8 @@ pub(super) struct Call {
     pub(super) account: String,
     /// Asked of the static web host.
     pub(super) is_web: bool,
+    /// Asked of the endpoint for hierarchical names.
+    pub(super) is_dfs: bool,
     pub(super) container: Option<String>,
     pub(super) blob: Option<String>,
     query: Vec<(String, String)>,
@@ -31,12 +33,7 @@ pub(super) struct Call {
 
 impl Call {
     pub(super) fn parse(parts: Parts, body: Bytes) -> Result<Self, BlobFault> {
-        let host = parts
-            .headers
-            .get(header::HOST)
-            .and_then(|h| h.to_str().ok())
-            .unwrap_or_default()
-            .to_owned();
+        let host = host_of(&parts.headers).to_owned();
         let name = host
             .split(':')
             .next()
@@ -44,6 +41,7 @@ impl Call {
             .to_ascii_lowercase();
         let account = name.split('.').next().unwrap_or_default().to_owned();
         let is_web = name.contains(".web.core.");
+        let is_dfs = name.contains(".dfs.core.");
         let path =
             decode(parts.uri.path().strip_prefix('/').unwrap_or_default()).ok_or_else(|| {
                 BlobFault::new(
@@ -77,6 +75,7 @@ impl Call {
             method: parts.method,
             account,
             is_web,
+            is_dfs,
             container: some(container),
             blob,
             query: query
@@ -160,6 +159,12 @@ impl Call {
     }
 }
 
+/// Host and port as the client named them.
+pub(super) fn host_of(headers: &HeaderMap) -> &str {
+    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
+    host.unwrap_or_default()
+}
+
 /// Headers of the request that every answer repeats.
 #[derive(Debug)]
 pub(super) struct Echo {
@@ -195,7 +200,7 @@ impl Echo {
 }
 
 /// Percent-decoding of a path: `+` stays, broken escapes and bytes that are no UTF-8 are refused.
-fn decode(path: &str) -> Option<String> {
+pub(super) fn decode(path: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.bytes();
     while let Some(byte) = rest.next() {

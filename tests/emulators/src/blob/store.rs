@@ -14,6 +14,10 @@ pub(super) struct Account {
     pub(super) grants: BTreeSet<String>,
     pub(super) containers: BTreeMap<String, Container>,
     pub(super) empty_first_page: bool,
+    /// Names are hierarchical.
+    pub(super) hierarchical: bool,
+    /// Paths that one request to rename a directory moves.
+    pub(super) rename_page: usize,
 }
 
 impl Account {
@@ -23,6 +27,8 @@ impl Account {
             grants: grants.iter().cloned().collect(),
             containers: BTreeMap::new(),
             empty_first_page: false,
+            hierarchical: false,
+            rename_page: usize::MAX,
         }
     }
 }
@@ -34,15 +40,17 @@ pub(super) struct Container {
     pub(super) modified: SystemTime,
     pub(super) metadata: Vec<(String, String)>,
     pub(super) blobs: BTreeMap<String, Entry>,
+    pub(super) hierarchical: bool,
 }
 
 impl Container {
-    pub(super) fn new(metadata: Vec<(String, String)>) -> Self {
+    pub(super) fn new(metadata: Vec<(String, String)>, hierarchical: bool) -> Self {
         Self {
             etag: next_etag(),
             modified: SystemTime::now(),
             metadata,
             blobs: BTreeMap::new(),
+            hierarchical,
         }
     }
 

@@ -87,6 +87,9 @@ pub struct StorageAccount {
     /// Client ids with a data role, beside the owner tenant's own principals.
     #[serde(default)]
     pub grants: Vec<String>,
+    /// Names are hierarchical (ADLS Gen2).
+    #[serde(default)]
+    pub hierarchical: bool,
 }
 
 #[derive(Deserialize)]
@@ -97,6 +100,8 @@ enum StorageAccountForm {
         name: String,
         #[serde(default)]
         grants: Vec<String>,
+        #[serde(default)]
+        hierarchical: bool,
     },
 }
 
@@ -106,8 +111,17 @@ impl From<StorageAccountForm> for StorageAccount {
             StorageAccountForm::Name(name) => Self {
                 name,
                 grants: Vec::new(),
+                hierarchical: false,
             },
-            StorageAccountForm::Full { name, grants } => Self { name, grants },
+            StorageAccountForm::Full {
+                name,
+                grants,
+                hierarchical,
+            } => Self {
+                name,
+                grants,
+                hierarchical,
+            },
         }
     }
 }
@@ -117,6 +131,7 @@ impl From<&str> for StorageAccount {
         Self {
             name: name.to_owned(),
             grants: Vec::new(),
+            hierarchical: false,
         }
     }
 }

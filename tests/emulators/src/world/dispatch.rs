@@ -262,7 +262,7 @@ fn front_end(service: &str, status: u16) -> Response<Body> {
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    if service == "blob" {
+    if matches!(service, "blob" | "dfs") {
         response
             .headers_mut()
             .insert("x-ms-error-code", HeaderValue::from_static(code));

@@ -54,6 +54,9 @@ impl Services {
         for party in &around.config.parties {
             for account in &party.storage_accounts {
                 blob.add_account(&account.name, &party.tenant_id, &account.grants);
+                if account.hierarchical {
+                    blob.make_hierarchical(&account.name);
+                }
             }
         }
         let maa = Maa::new(around.origin(MAA_HOST)).map_err(|e| refused("maa", &e))?;
@@ -93,6 +96,9 @@ impl Services {
                         self.blob.router(),
                     );
                 }
+                // Its own service: faults and request logs tell the two endpoints of an account apart.
+                let dfs = format!("{}.dfs.core.windows.net", account.name);
+                site(&dfs, "dfs", self.blob.router());
             }
         }
         for registry in &config.registries {

@@ -11,5 +11,6 @@ mod calls;
 mod conditions;
 mod content;
 mod customer_keys;
+mod hierarchy;
 mod listing;
 mod service;

@@ -72,8 +72,10 @@ impl Run {
         }
     }
 
+    /// Whether what was written may be committed before it is asked for: for want of memory, or because the format seals
+    /// nothing twice.
     fn is_tight(&self) -> bool {
-        self.budget < 1 << 20
+        self.budget < 1 << 20 || matches!(self.mode, Mode::CseAzure(..))
     }
 
     pub(super) async fn step(&mut self, op: Op, seed: u8) -> Result<(), TestCaseError> {

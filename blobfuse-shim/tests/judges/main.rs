@@ -1,0 +1,12 @@
+//! Programs that others wrote judge the mount of the real process: TLS, format v2, the application's user. What they are and
+//! how a longer run is started is in `docs/mount-judges.md`; `tests/setup` installs them.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
+
+mod fio;
+mod fsx;
+mod posix;
+#[allow(dead_code)] // shared with tests/process
+#[path = "../process/room.rs"]
+mod room;
+mod tools;

@@ -1,0 +1,153 @@
+//! A policy in plain words.
+
+use std::fmt;
+
+use crate::environment::sets;
+use crate::{Answer, Container, Document, Identity};
+
+/// Shows a policy line by line.
+#[derive(Clone, Copy, Debug)]
+pub struct Explained<'d>(pub &'d Document);
+
+impl fmt::Display for Explained<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let document = self.0;
+        writeln!(f, "host data {}", document.sha256)?;
+        for comment in &document.comments {
+            writeln!(f, "comment   {comment}")?;
+        }
+        let version = |version: Option<crate::Version>| {
+            version.map_or_else(|| "none".to_owned(), |version| version.to_string())
+        };
+        writeln!(
+            f,
+            "versions  API {}, framework {}",
+            version(document.api_version),
+            version(document.framework_version)
+        )?;
+        for (index, container) in document.containers.iter().enumerate() {
+            write!(f, "\ncontainer {index}: ")?;
+            show(container, f)?;
+        }
+        for import in &document.fragments {
+            writeln!(
+                f,
+                "\nfragment  {} from version {}: adds {}\n  signed by {}",
+                import.feed,
+                import.minimum_svn,
+                import.includes.join(", "),
+                import.issuer
+            )?;
+        }
+        writeln!(f)?;
+        for (flag, allowed) in &document.flags {
+            writeln!(f, "{flag} {allowed}")?;
+        }
+        for (point, answer) in &document.points {
+            if let Answer::Constant(value) = answer {
+                writeln!(f, "{point} always {value}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn show(container: &Container, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let name = container.name.as_deref().unwrap_or("unnamed");
+    writeln!(f, "{name}")?;
+    if let Some(id) = &container.id {
+        writeln!(f, "  image    {id}")?;
+    }
+    writeln!(f, "  layers   {}", container.layers.join("\n           "))?;
+    match &container.command {
+        Some(command) => writeln!(f, "  runs     {}", quoted(command))?,
+        None => writeln!(f, "  runs     nothing")?,
+    }
+    writeln!(f, "  in       {}", container.working_dir)?;
+    match &container.user {
+        Some(user) => {
+            let groups: Vec<_> = user.group_idnames.iter().map(who).collect();
+            writeln!(
+                f,
+                "  as       user {}, group {}, umask {}",
+                who(&user.user_idname),
+                groups.join(" or "),
+                user.umask
+            )?;
+        }
+        None => writeln!(f, "  as       anybody")?,
+    }
+    let mut may: Vec<&str> = Vec::new();
+    if container.allow_elevated {
+        may.push("be privileged");
+    }
+    if container.allow_stdio_access {
+        may.push("be read by the host");
+    }
+    if container.no_new_privileges != Some(true) {
+        may.push("gain privileges");
+    }
+    if !may.is_empty() {
+        writeln!(f, "  may      {}", may.join(", "))?;
+    }
+    if let Some(capabilities) = &container.capabilities {
+        let names = [
+            "ambient",
+            "bounding",
+            "effective",
+            "inheritable",
+            "permitted",
+        ];
+        for (name, set) in names.into_iter().zip(sets(capabilities)) {
+            if !set.is_empty() {
+                writeln!(f, "  {name:<11} {}", set.join(" "))?;
+            }
+        }
+    }
+    for rule in &container.env_rules {
+        let how = match (rule.strategy.as_str(), rule.required) {
+            ("string", true) => "exactly",
+            ("string", false) => "exactly, or not at all",
+            (_, true) => "matching",
+            (_, false) => "matching, or not at all",
+        };
+        writeln!(f, "  variable {} ({how})", rule.pattern)?;
+    }
+    for mount in &container.mounts {
+        writeln!(
+            f,
+            "  mount    {} from {} [{}]",
+            mount.destination,
+            mount.source,
+            mount.options.join(",")
+        )?;
+    }
+    for exec in &container.exec_processes {
+        writeln!(f, "  exec     {}", quoted(&exec.command))?;
+    }
+    Ok(())
+}
+
+fn who(identity: &Identity) -> String {
+    match identity.strategy.as_str() {
+        "any" => "any".to_owned(),
+        "id" => identity.pattern.clone(),
+        other => format!("{other} {:?}", identity.pattern),
+    }
+}
+
+/// Words as a shell would need them, so that none can pass for two.
+fn quoted(command: &[String]) -> String {
+    let words: Vec<String> = command
+        .iter()
+        .map(|word| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+            if !word.is_empty() && word.chars().all(plain) {
+                word.clone()
+            } else {
+                format!("{word:?}")
+            }
+        })
+        .collect();
+    words.join(" ")
+}

@@ -1,0 +1,76 @@
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use regex::{Regex, RegexBuilder};
+
+/// The most memory that one pattern may compile to, bytes.
+const MAX_COMPILED: usize = 1 << 20;
+/// Patterns that are kept compiled: containers have most of theirs in common.
+const MAX_KEPT: usize = 1024;
+
+thread_local! {
+    static KEPT: RefCell<HashMap<String, Option<Regex>>> = RefCell::default();
+}
+
+/// A pattern as the framework reads it: the anchors are added where they are missing, as text. So `a|b` becomes `^a|b$`, which
+/// matches more than either word. `None` for a pattern that cannot be compiled: it matches nothing.
+pub(crate) fn anchored(pattern: &str) -> Option<Regex> {
+    KEPT.with_borrow_mut(|kept| {
+        if let Some(known) = kept.get(pattern) {
+            return known.clone();
+        }
+        if kept.len() >= MAX_KEPT {
+            kept.clear();
+        }
+        let regex = compile(pattern);
+        kept.insert(pattern.to_owned(), regex.clone());
+        regex
+    })
+}
+
+fn compile(pattern: &str) -> Option<Regex> {
+    let start = if pattern.starts_with('^') { "" } else { "^" };
+    let end = if pattern.ends_with('$') { "" } else { "$" };
+    RegexBuilder::new(&format!("{start}{pattern}{end}"))
+        .size_limit(MAX_COMPILED)
+        .build()
+        .ok()
+}
+
+/// Whether a pattern matches a whole text.
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
+    anchored(pattern).is_some_and(|regex| regex.is_match(text))
+}
+
+/// Whether a pattern has a choice outside every bracket, which the added anchors do not reach into.
+pub(crate) fn open_choice(pattern: &str) -> bool {
+    let (mut depth, mut class, mut escaped) = (0_usize, false, false);
+    for c in pattern.chars() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            ']' => class = false,
+            _ if class => {}
+            '[' => class = true,
+            '(' => depth = depth.saturating_add(1),
+            ')' => depth = depth.saturating_sub(1),
+            '|' if depth == 0 => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn anchors_are_added_as_text() {
+        assert!(matches("A=.+", "A=1") && !matches("A=.+", "BA=1"));
+        assert!(matches("A=1|B=2", "A=1234"));
+        assert!(open_choice("A=1|B=2") && !open_choice("A=(1|2)[|]\\|"));
+        assert!(!matches("(", "("));
+        assert!(!matches("a{1000}{1000}{1000}", "a"));
+    }
+}

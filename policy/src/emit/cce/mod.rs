@@ -1,0 +1,20 @@
+//! The CCE policy: the Rego text that the utility VM enforces and whose SHA-256 is the report's host data.
+//!
+//! [`cce`] writes the policy of a group; [`Policy`] is the same text in parts, for anything else that a platform of confidential
+//! containers may be asked to enforce. Equal parts give equal bytes on every machine. `docs/cce-policy.md` has the rules.
+
+mod group;
+mod json;
+mod model;
+mod platform;
+mod text;
+
+pub use group::{CceOptions, cce};
+pub use model::{
+    Capabilities, Container, EnvRule, ExecProcess, Fragment, Identity, Mount, Origin, Policy,
+    Profile, Strategy, User,
+};
+pub use platform::{
+    OpenVariable, fragment_of_the_platform, open_variables, pause, resolv_conf, volume,
+};
+pub use text::PolicyText;

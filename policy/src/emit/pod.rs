@@ -1,0 +1,156 @@
+use serde_json::{Map, Value, json};
+
+use super::cce::PolicyText;
+use super::template::{self, TemplateOptions};
+use crate::{Container, ContainerGroup, PolicyError};
+
+/// Of the virtual node: the pod becomes a confidential container group with this policy.
+const CCE_POLICY: &str = "microsoft.containerinstance.virtualnode.ccepolicy";
+
+/// A pod of an AKS virtual node (deployment reference §10.3); the policy must be one for virtual nodes.
+///
+/// Every container ends by itself when the job ends, so none is restarted and none is a sidecar in Kubernetes' sense.
+///
+/// # Errors
+/// As [`super::arm`].
+pub fn pod(
+    group: &ContainerGroup,
+    policy: &PolicyText,
+    options: &TemplateOptions,
+) -> Result<Value, PolicyError> {
+    template::check(group, policy, options)?;
+    let all = |containers: &[Container], init: bool| -> Vec<Value> {
+        containers
+            .iter()
+            .map(|one| container(group, one, options, init))
+            .collect()
+    };
+    Ok(json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name(&group.contract_id),
+            "labels": {"app": "cleanroom"},
+            "annotations": {
+                CCE_POLICY: policy.base64(),
+                // The group's own resolver: a cluster's could name any address for a vault.
+                "microsoft.containerinstance.virtualnode.injectdns": "false",
+                "accr-contract-id": group.contract_id,
+                "accr-version": options.version,
+            },
+        },
+        "spec": {
+            "restartPolicy": "Never",
+            // A room needs nothing of the cluster's API, and its token is a secret in every container.
+            "automountServiceAccountToken": false,
+            "enableServiceLinks": false,
+            "nodeSelector": {"virtualization": "virtualnode2"},
+            "tolerations": [{"key": "virtual-kubelet.io/provider", "operator": "Exists", "effect": "NoSchedule"}],
+            "initContainers": all(&group.init_containers, true),
+            "containers": all(&group.containers, false),
+            "volumes": group.volumes.iter().map(|volume| json!({"name": volume.name, "emptyDir": {}})).collect::<Vec<_>>(),
+        },
+    }))
+}
+
+fn container(
+    group: &ContainerGroup,
+    container: &Container,
+    options: &TemplateOptions,
+    init: bool,
+) -> Value {
+    let environment = container
+        .env
+        .iter()
+        .map(|(name, value)| json!({"name": name, "value": literal(value)}));
+    let mounts = container.mounts.iter().map(|mount| {
+        let shared = group
+            .volumes
+            .iter()
+            .any(|v| v.name == mount.volume && v.shared);
+        let mut one =
+            json!({"name": mount.volume, "mountPath": mount.path, "readOnly": mount.read_only});
+        if let (true, Some(members)) = (shared, one.as_object_mut()) {
+            // Whoever mounts shows its mounts to the others; Kubernetes allows that to privileged containers only.
+            let propagation = if container.elevated() {
+                "Bidirectional"
+            } else {
+                "HostToContainer"
+            };
+            members.insert("mountPropagation".to_owned(), propagation.into());
+        }
+        one
+    });
+    let mut members = Map::new();
+    for (name, value) in [
+        ("name", container.name.as_str().into()),
+        (
+            "image",
+            container.image.reference(Some(&options.registry)).into(),
+        ),
+        (
+            "command",
+            container.command.iter().map(|part| literal(part)).collect(),
+        ),
+        ("env", environment.collect()),
+        ("volumeMounts", mounts.collect()),
+        ("workingDir", container.working_dir.as_str().into()),
+        ("securityContext", security(container)),
+    ] {
+        members.insert(name.to_owned(), value);
+    }
+    if init {
+        return members.into();
+    }
+    let resources = options.resources(container);
+    members.insert(
+        "resources".to_owned(),
+        json!({"requests": {"cpu": resources.cpu.to_string(), "memory": format!("{}G", resources.memory_gb)}}),
+    );
+    if let Some(probe) = &container.probe {
+        members.insert(
+            "readinessProbe".to_owned(),
+            json!({
+                "exec": {"command": probe.command},
+                "periodSeconds": probe.period_seconds,
+                "timeoutSeconds": probe.period_seconds,
+                "failureThreshold": probe.failure_threshold,
+            }),
+        );
+    }
+    members.into()
+}
+
+fn security(container: &Container) -> Value {
+    let mut context = json!({
+        "privileged": container.elevated(),
+        "runAsUser": container.user,
+        "runAsGroup": container.group,
+        "capabilities": {"drop": ["ALL"], "add": container.capabilities},
+    });
+    // A privileged container cannot say so.
+    if let (false, Some(members)) = (container.elevated(), context.as_object_mut()) {
+        members.insert("allowPrivilegeEscalation".to_owned(), false.into());
+    }
+    context
+}
+
+/// `$(NAME)` is replaced by Kubernetes; a second `$` makes it a text again.
+fn literal(text: &str) -> String {
+    text.replace("$(", "$$(")
+}
+
+/// A DNS label made of a contract's id.
+fn name(contract: &str) -> String {
+    let label: String = contract
+        .chars()
+        .map(|c| match c.to_ascii_lowercase() {
+            c if c.is_ascii_alphanumeric() => c,
+            _ => '-',
+        })
+        .take(50)
+        .collect();
+    format!("cleanroom-{}", label.trim_matches('-'))
+        .trim_end_matches('-')
+        .to_owned()
+}
