@@ -2,7 +2,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use blob_format::manifest::Entry;
-use blob_store::{BlobStore, BlockId, Condition, Etag, StoreError};
+use blob_store::{BlobStore, BlockId, Condition, Etag, Metadata, StoreError};
 use bytes::Bytes;
 use cleanroom_crypto::random;
 use tokio::task::JoinSet;
@@ -118,11 +118,15 @@ impl Writer<'_> {
             content,
             mut out,
         } = sealing;
-        let finished = sealer.finish(self.name, clear.len(), clear.modified_ns())?;
+        let finished = sealer.finish(&self.to.dek, self.name, clear.len(), clear.modified_ns())?;
         out.extend_from_slice(&finished.tail);
         let etag = match target {
-            Some(target) => target.commit(out, part).await?,
-            None => self.to.place.put(self.name, out, self.condition).await?,
+            Some(target) => target.commit(out, part, &finished.metadata).await?,
+            None => {
+                let metadata = &finished.metadata;
+                let put = self.to.place.put(self.name, out, metadata, self.condition);
+                put.await?
+            }
         };
         Ok(Written {
             entry: finished.entry,
@@ -309,14 +313,22 @@ impl<'a> Target<'a> {
     }
 
     /// The last block; then the file appears.
-    async fn commit(mut self, last: Vec<u8>, part: Part) -> Result<Etag, CliError> {
+    async fn commit(
+        mut self,
+        last: Vec<u8>,
+        part: Part,
+        metadata: &Metadata,
+    ) -> Result<Etag, CliError> {
         self.push(last, part, None)?;
         while let Some(staged) = self.staging.join_next().await {
             outcome(staged)?;
         }
         match self.sink {
             Sink::Container { store, ids, .. } => {
-                let list = store.put_block_list(self.of.name, &ids, self.of.condition);
+                let Writer {
+                    name, condition, ..
+                } = self.of;
+                let list = store.put_block_list_with(name, &ids, metadata, condition);
                 Ok(list.await?)
             }
             Sink::Folder {
