@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use blob_format::FormatError;
 use blob_format::manifest::ManifestHmac;
-use blob_format::{Format, FormatError};
-use cleanroom_spec::EncryptionMode;
+use cleanroom_spec::{EncryptionMode, Format};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::CliError;
 
@@ -61,47 +62,27 @@ pub(crate) struct DataStore {
     pub store_name: String,
     /// Layout of a client-side encrypted dataset; format v2 where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub format: Option<FormatName>,
+    pub format: Option<Format>,
+    /// How the envelopes of Azure client-side encryption call the data key, where that is not the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
     /// Keyed root of the manifest that was written from here last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest_hmac: Option<String>,
 }
 
-/// Layouts of client-side encrypted files, as the contract names them.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, clap::ValueEnum)]
-pub(crate) enum FormatName {
-    /// Ours: authenticated as a whole, read and written in any order.
-    #[default]
-    #[serde(rename = "v2")]
-    #[value(name = "v2")]
-    V2,
-    /// Upstream's, with blocks of 16 MiB.
-    #[serde(rename = "cse-v1")]
-    #[value(name = "cse-v1")]
-    V1,
-    /// Upstream's older releases', with blocks of 4 MiB.
-    #[serde(rename = "cse-v1-4m")]
-    #[value(name = "cse-v1-4m")]
-    V1Small,
-}
-
-impl FormatName {
-    /// As contracts have it.
-    pub(crate) const fn in_contracts(self) -> cleanroom_spec::Format {
-        match self {
-            Self::V2 => cleanroom_spec::Format::V2,
-            Self::V1 => cleanroom_spec::Format::CseV1,
-            Self::V1Small => cleanroom_spec::Format::CseV1Mib4,
-        }
-    }
-
-    /// The layout.
-    pub(crate) fn format(self) -> Result<Format, FormatError> {
-        Format::from_contract(self.in_contracts().as_str())
-    }
-}
-
 impl DataStore {
+    /// The layout of its files under CSE.
+    pub(crate) fn layout(&self) -> Format {
+        self.format.unwrap_or(Format::V2)
+    }
+
+    /// How the envelopes of Azure client-side encryption call the data key: the name of the secret that holds it wrapped.
+    pub(crate) fn key_id(&self) -> String {
+        let made = || wrapped_name(&self.name, &default_kek_name(&self.name));
+        self.key_id.clone().unwrap_or_else(made)
+    }
+
     /// The recorded manifest, if any.
     pub(crate) fn manifest(&self) -> Result<Option<ManifestHmac>, FormatError> {
         self.manifest_hmac.as_deref().map(str::parse).transpose()
@@ -182,6 +163,19 @@ pub(crate) fn update<T>(
     let value = change(&mut stores)?;
     write(path, &stores)?;
     Ok(value)
+}
+
+/// Name of the secret that holds a datastore's key, wrapped under a key encryption key.
+pub(crate) fn wrapped_name(datastore: &str, kek: &str) -> String {
+    format!("wrapped-{datastore}-dek-{kek}")
+}
+
+/// Made from the access name, so that it does not depend on how a path was typed.
+pub(crate) fn default_kek_name(access_name: &str) -> String {
+    let id = Uuid::new_v3(&Uuid::NAMESPACE_X500, access_name.as_bytes())
+        .simple()
+        .to_string();
+    format!("{}-kek", id.get(..8).unwrap_or(&id))
 }
 
 /// Reads a file of ours; a missing one is empty.

@@ -5,12 +5,12 @@ use cleanroom_spec::{
     EncryptionSecrets, Format, Identity, PrivacyProxySettings, ProtectionConfiguration,
     ProtocolType, ProxyMode, ProxyType, Resource, ResourceType, SecretType, ServiceEndpoint,
 };
-use uuid::Uuid;
 
 use super::{change, identity_of};
 use crate::CliError;
 use crate::stores::{
-    self, DataStore, DataStores, FormatName, SecretStore, SecretStores, SupportedSecret,
+    self, DataStore, DataStores, SecretStore, SecretStores, SupportedSecret, default_kek_name,
+    wrapped_name,
 };
 
 /// A dataset for the fragment.
@@ -32,7 +32,7 @@ pub struct DatasetArgs {
     /// `azure-cse-2.1` or `azure-cse-2.1-sealed`. The room reads and writes this one and no other.
     #[arg(long)]
     format: Option<Format>,
-    /// Pin the files: the room reads the dataset only as its manifest lists it.
+    /// Pin the files of a source: the room reads it only as the manifest lists it that was written from here last.
     #[arg(long)]
     pin_manifest: bool,
     #[command(flatten)]
@@ -91,6 +91,9 @@ fn pinned(point: &AccessPoint, kind: Kind, store: &DataStore) -> Result<String, 
     if kind == Kind::Sink {
         return refused("a sink holds nothing yet");
     }
+    if store.encryption_mode == EncryptionMode::Sse {
+        return refused("a room has no key to check the manifest of an SSE dataset");
+    }
     let Some(hmac) = store.manifest()? else {
         return refused("no manifest is known: upload the files first");
     };
@@ -145,8 +148,7 @@ pub(super) fn access_point(
 
 /// The format that the datastore was made for, or the one that is asked for.
 fn agreed(store: &DataStore, asked: Option<Format>) -> Result<Option<Format>, CliError> {
-    let recorded = store.format.map(FormatName::in_contracts);
-    match (recorded, asked) {
+    match (store.format, asked) {
         (Some(recorded), Some(asked)) if recorded != asked => Err(CliError::Argument {
             argument: "--format",
             reason: format!(
@@ -155,7 +157,7 @@ fn agreed(store: &DataStore, asked: Option<Format>) -> Result<Option<Format>, Cl
                 recorded.as_str()
             ),
         }),
-        _ => Ok(asked.or(recorded)),
+        _ => Ok(asked.or(store.format)),
     }
 }
 
@@ -213,7 +215,18 @@ impl KeyArgs {
             .kek_name
             .clone()
             .unwrap_or_else(|| default_kek_name(access_name));
-        let dek_name = format!("wrapped-{}-dek-{kek_name}", store.name);
+        let dek_name = wrapped_name(&store.name, &kek_name);
+        let azure = matches!(store.layout(), Format::AzureCse | Format::AzureCseSealed);
+        if azure && dek_name != store.key_id() {
+            return Err(CliError::Argument {
+                argument: "--kek-name",
+                reason: format!(
+                    "the wrapped key would be called {dek_name:?}, and the files of datastore {:?} call it {:?}",
+                    store.name,
+                    store.key_id()
+                ),
+            });
+        }
         Ok(EncryptionSecrets {
             dek: secret(&dek_name, dek_store, ProtocolType::AzureKeyVaultSecret),
             kek: secret(&kek_name, kek_store, ProtocolType::AzureKeyVaultSecureKey),
@@ -238,12 +251,4 @@ fn secret(name: &str, store: &SecretStore, protocol: ProtocolType) -> Encryption
             },
         },
     }
-}
-
-/// Made from the access name, so that it does not depend on how a path was typed.
-fn default_kek_name(access_name: &str) -> String {
-    let id = Uuid::new_v3(&Uuid::NAMESPACE_X500, access_name.as_bytes())
-        .simple()
-        .to_string();
-    format!("{}-kek", id.get(..8).unwrap_or(&id))
 }

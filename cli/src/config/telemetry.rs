@@ -109,6 +109,7 @@ async fn sink(
                 backingstore_id: args.storage_account.clone(),
                 container_name: container,
                 format: None,
+                key_id: None,
             };
             datastore::add(add, azure).await?
         }

@@ -1,13 +1,11 @@
 use std::path::PathBuf;
 
-use cleanroom_spec::EncryptionMode;
+use cleanroom_spec::{EncryptionMode, Format};
 
 use super::open;
 use crate::credential::Azure;
 use crate::secretstore::https as https_url;
-use crate::stores::{
-    self, DataStore, DataStores, FormatName, SecretStores, SupportedSecret, absolute,
-};
+use crate::stores::{self, DataStore, DataStores, SecretStores, SupportedSecret, absolute};
 use crate::{CliError, deks};
 
 /// Encryption modes of a datastore.
@@ -60,9 +58,12 @@ pub(crate) struct AddArgs {
     /// Container; the datastore's name by default.
     #[arg(long)]
     pub container_name: Option<String>,
-    /// Layout of files under CSE; v2 by default.
+    /// Layout of files under CSE: `v2` (by default), `cse-v1`, `cse-v1-4m`, `azure-cse-2.1` or `azure-cse-2.1-sealed`.
     #[arg(long)]
-    pub format: Option<FormatName>,
+    pub format: Option<Format>,
+    /// How the files of Azure client-side encryption call the data key: the name that the wrapped key will have.
+    #[arg(long)]
+    pub key_id: Option<String>,
 }
 
 /// Adds a datastore: container, key, entry. A container that cannot be made yet (a role that has not reached the service)
@@ -100,7 +101,8 @@ pub(crate) async fn add(args: AddArgs, azure: &Azure) -> Result<DataStore, CliEr
         encryption_mode: args.encryption_mode.into(),
         store_type: args.backingstore_type,
         store_provider_url: account_url(&args.backingstore_id)?,
-        format: args.format.filter(|format| *format != FormatName::V2),
+        format: args.format.filter(|format| *format != Format::V2),
+        key_id: args.key_id,
         manifest_hmac: None,
     };
     let key = deks::path(&folder.store_provider_url, &store.name);

@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::remote::of_folder;
 use super::{Limits, Pin, Which, open, warn_of_none, warn_of_pins};
@@ -43,7 +44,7 @@ pub(super) async fn encrypt(args: &EncryptArgs) -> Result<(), CliError> {
     let upload = Upload {
         to: &*open::local(&store, to)?,
         engine: &Engine::new(&args.limits),
-        journal: &args.which.journal(&of_folder("encrypt", to)?)?,
+        journal: &Arc::new(args.which.journal(&of_folder("encrypt", to)?)?),
         known: store.manifest()?,
         mirror: false,
     };

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use blob_store::{AzureConfig, AzureStore, CustomerKey};
 use cleanroom_crypto::Dek;
-use cleanroom_spec::EncryptionMode;
+use cleanroom_spec::{EncryptionMode, Format};
 use url::Url;
 
 use crate::credential::Azure;
@@ -33,13 +33,25 @@ pub(crate) fn local(store: &DataStore, folder: &Path) -> Result<Arc<Dataset>, Cl
             ),
         });
     }
+    if matches!(store.layout(), Format::AzureCse | Format::AzureCseSealed) {
+        return Err(CliError::Argument {
+            argument: "--name",
+            reason: format!(
+                "files of {:?} need the metadata of blobs, which folders do not keep",
+                store.name
+            ),
+        });
+    }
     let dek = Arc::new(deks::load(store)?);
     dataset(store, dek, Place::Folder(Folder(folder.to_owned())))
 }
 
 fn dataset(store: &DataStore, dek: Arc<Dek>, place: Place) -> Result<Arc<Dataset>, CliError> {
     let layout = match store.encryption_mode {
-        EncryptionMode::Cse => Layout::sealed(store.format.unwrap_or_default().format()?, &dek)?,
+        EncryptionMode::Cse => {
+            let format = blob_format::Format::from_contract(store.layout().as_str())?;
+            Layout::sealed(format, &dek, &store.key_id())?
+        }
         EncryptionMode::Cpk | EncryptionMode::Sse => Layout::Plain,
     };
     Ok(Arc::new(Dataset {

@@ -1,4 +1,5 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use blob_format::manifest::ManifestHmac;
 use cleanroom_crypto::digest;
@@ -59,7 +60,7 @@ pub(super) async fn upload(args: &UploadArgs, azure: &Azure) -> Result<(), CliEr
     let upload = Upload {
         to: &*open::remote(&store, azure)?,
         engine: &Engine::new(&args.limits),
-        journal: &args.which.journal("upload")?,
+        journal: &Arc::new(args.which.journal("upload")?),
         known: args.manifest_hmac.or(store.manifest()?),
         mirror: args.mirror,
     };

@@ -44,8 +44,15 @@ async fn files_come_back_as_they_went_in_every_mode_and_format_and_the_seed_layo
         "SSE",
         "CSE --format cse-v1",
         "CSE --format cse-v1-4m",
+        "CSE --format azure-cse-2.1",
+        "CSE --format azure-cse-2.1-sealed",
     ] {
-        let name = format!("data-{}", mode.to_lowercase().replace(" --format ", "-"));
+        let name = format!(
+            "data-{}",
+            mode.to_lowercase()
+                .replace(" --format ", "-")
+                .replace('.', "-")
+        );
         desk.ok(&desk.add_datastore(&name, mode)).await;
         desk.ok(&format!(
             "datastore upload --datastore-name {name} --config @datastores.yaml --src @input"

@@ -106,7 +106,7 @@ impl One<'_> {
             && done.etag == version(info.etag.as_str())
         {
             writing.advance(done.length);
-            return Ok((done.entry(), done.content, true));
+            return Ok((done.entry(), done.content(), true));
         }
         let stored = Stored::open(from, &file.name, &file.info, file.entry.clone()).await?;
         let condition = match there {
@@ -119,11 +119,12 @@ impl One<'_> {
             key: &self.key,
             name: &file.name,
             condition: &condition,
+            journal: None,
         };
         let clear = Clear::stored(&stored, stored.chunks(reading, 0));
         let written = writer.write(clear).await?;
         let etag = version(written.etag.as_str());
-        journal.note(&Done::new(&written.entry, written.content, &etag))?;
+        journal.note(Done::new(&written.entry, written.content, &etag))?;
         Ok((written.entry, written.content, false))
     }
 }

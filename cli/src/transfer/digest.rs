@@ -3,6 +3,7 @@ use std::sync::Arc;
 use cleanroom_crypto::mac::HmacSha256;
 use cleanroom_crypto::{Dek, Zeroizing, kdf};
 
+use super::PART;
 use crate::CliError;
 
 /// Names clear content to its owner: a MAC under a key derived from the data key, so that what a journal keeps tells
@@ -19,10 +20,24 @@ impl ContentKey {
     }
 
     /// Starts a content of a known length.
-    pub(super) fn content(&self, length: u64) -> HmacSha256 {
+    pub(super) fn content(&self, length: u64) -> Content {
+        let mut whole = HmacSha256::new(self.0.as_slice());
+        whole.update(&[0]);
+        whole.update(&length.to_le_bytes());
+        Content {
+            key: self.clone(),
+            whole,
+            open: self.piece(0),
+            held: 0,
+            closed: 0,
+            pieces: Vec::new(),
+        }
+    }
+
+    fn piece(&self, index: u64) -> HmacSha256 {
         let mut mac = HmacSha256::new(self.0.as_slice());
-        mac.update(&[0]);
-        mac.update(&length.to_le_bytes());
+        mac.update(&[1]);
+        mac.update(&index.to_le_bytes());
         mac
     }
 
@@ -35,5 +50,62 @@ impl ContentKey {
             mac.update(part.as_bytes());
         }
         mac.finish()
+    }
+}
+
+/// What names a content while it is read, and each piece of [`PART`] bytes of it.
+pub(super) struct Content {
+    key: ContentKey,
+    whole: HmacSha256,
+    open: HmacSha256,
+    /// Bytes in the open piece.
+    held: u64,
+    closed: u64,
+    pieces: Vec<[u8; 32]>,
+}
+
+impl Content {
+    pub(super) fn update(&mut self, mut clear: &[u8]) {
+        while !clear.is_empty() {
+            let room = usize::try_from(PART - self.held).unwrap_or(usize::MAX);
+            let (now, later) = clear.split_at(room.min(clear.len()));
+            self.open.update(now);
+            self.held += now.len() as u64;
+            if self.held == PART {
+                self.close();
+            }
+            clear = later;
+        }
+    }
+
+    fn close(&mut self) {
+        self.closed += 1;
+        let next = self.key.piece(self.closed);
+        let piece = std::mem::replace(&mut self.open, next).finish();
+        self.whole.update(&piece);
+        self.pieces.push(piece);
+        self.held = 0;
+    }
+
+    /// What names the pieces that were completed since the last call.
+    pub(super) fn pieces(&mut self) -> Vec<[u8; 32]> {
+        std::mem::take(&mut self.pieces)
+    }
+
+    /// What names the content.
+    pub(super) fn finish(mut self) -> [u8; 32] {
+        if self.held > 0 {
+            self.close();
+        }
+        self.whole.finish()
+    }
+}
+
+impl ContentKey {
+    /// What names piece `index` of a content.
+    pub(super) fn of_piece(&self, index: u64, clear: &[u8]) -> [u8; 32] {
+        let mut piece = self.piece(index);
+        piece.update(clear);
+        piece.finish()
     }
 }

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use blob_format::FormatError;
 use blob_format::manifest::{Entry, Manifest, ManifestHmac};
 use blob_store::BlobInfo;
-use cleanroom_crypto::mac::HmacSha256;
 use futures::StreamExt;
 
-use super::digest::ContentKey;
+use super::digest::{Content, ContentKey};
 use super::engine::Engine;
 use super::failure::{Failures, is_of_one_file};
 use super::journal::{Done, Journal};
@@ -154,7 +153,7 @@ impl Fetching<'_> {
             generation: 0,
             authenticator: [0; 32],
         };
-        journal.note(&Done::new(&entry, content, &version))?;
+        journal.note(Done::new(&entry, content, &version))?;
         Ok((length, false))
     }
 
@@ -215,7 +214,7 @@ impl Fetching<'_> {
                 content.update(buffer.get(..read).unwrap_or_default());
             }
         });
-        Ok(digest.await? == Some(done.content))
+        Ok(digest.await? == Some(done.content()))
     }
 }
 
@@ -224,7 +223,7 @@ struct Arriving<'a> {
     stored: &'a Stored,
     partial: Arc<Partial>,
     verdict: Verdict<'a>,
-    content: HmacSha256,
+    content: Content,
     at: u64,
 }
 

@@ -4,70 +4,70 @@
 //! what the journal says is decided by its content and by the version in storage, never by times.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use blob_format::manifest::Entry;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::CliError;
 
 /// No line of ours is longer.
 const LONGEST_LINE: u64 = 64 << 10;
 
+/// Bytes, as hexadecimal digits in a line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Hex<const N: usize>([u8; N]);
+
+impl<const N: usize> Serialize for Hex<N> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&hex::encode(self.0))
+    }
+}
+
+impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let mut bytes = [0; N];
+        hex::decode_to_slice(text, &mut bytes).map_err(D::Error::custom)?;
+        Ok(Self(bytes))
+    }
+}
+
 /// One file that is done.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Done {
-    pub(super) path: String,
-    /// Names the clear content.
-    #[serde(with = "digits")]
-    pub(super) content: [u8; 32],
+    path: String,
+    content: Hex<32>,
     /// Version in storage.
     pub(super) etag: String,
+    /// Clear bytes.
     pub(super) length: u64,
-    #[serde(with = "digits")]
-    file_id: [u8; 16],
+    file_id: Hex<16>,
     generation: u64,
-    #[serde(with = "digits")]
-    authenticator: [u8; 32],
-}
-
-/// Bytes as hexadecimal digits.
-mod digits {
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(
-        bytes: impl AsRef<[u8]>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&hex::encode(bytes))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
-        from: D,
-    ) -> Result<[u8; N], D::Error> {
-        let text = String::deserialize(from)?;
-        let mut bytes = [0; N];
-        hex::decode_to_slice(text, &mut bytes).map_err(Error::custom)?;
-        Ok(bytes)
-    }
+    authenticator: Hex<32>,
 }
 
 impl Done {
     pub(super) fn new(entry: &Entry, content: [u8; 32], etag: &str) -> Self {
         Self {
             path: entry.path.clone(),
-            content,
+            content: Hex(content),
             etag: etag.to_owned(),
             length: entry.length,
-            file_id: entry.file_id,
+            file_id: Hex(entry.file_id),
             generation: entry.generation,
-            authenticator: entry.authenticator,
+            authenticator: Hex(entry.authenticator),
         }
+    }
+
+    /// What names the clear content.
+    pub(super) const fn content(&self) -> [u8; 32] {
+        self.content.0
     }
 
     /// What a manifest says of it.
@@ -75,18 +75,140 @@ impl Done {
         Entry {
             path: self.path.clone(),
             length: self.length,
-            file_id: self.file_id,
+            file_id: self.file_id.0,
             generation: self.generation,
-            authenticator: self.authenticator,
+            authenticator: self.authenticator.0,
         }
     }
+}
+
+/// A file of several blocks that is not committed yet.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+struct Pending {
+    path: String,
+    file_id: Hex<16>,
+    length: u64,
+    block: u64,
+}
+
+/// Which file a staged block is of.
+pub(super) struct File {
+    pub(super) path: String,
+    pub(super) file_id: [u8; 16],
+    /// Clear bytes of it.
+    pub(super) length: u64,
+    /// Clear bytes of each block but the last.
+    pub(super) block: u64,
+}
+
+/// One block that storage holds for a commit to come.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct Staged {
+    #[serde(flatten)]
+    file: Pending,
+    index: u64,
+    id: Hex<16>,
+    pieces: Vec<Hex<32>>,
+    salts: Vec<Hex<16>>,
+}
+
+impl Staged {
+    pub(super) fn new(
+        file: File,
+        index: u64,
+        id: [u8; 16],
+        pieces: Vec<[u8; 32]>,
+        salts: Vec<[u8; 16]>,
+    ) -> Self {
+        Self {
+            file: Pending {
+                path: file.path,
+                file_id: Hex(file.file_id),
+                length: file.length,
+                block: file.block,
+            },
+            index,
+            id: Hex(id),
+            pieces: pieces.into_iter().map(Hex).collect(),
+            salts: salts.into_iter().map(Hex).collect(),
+        }
+    }
+
+    /// Its name.
+    pub(super) const fn id(&self) -> [u8; 16] {
+        self.id.0
+    }
+
+    /// What names its clear content, piece by piece.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = [u8; 32]> + use<'_> {
+        self.pieces.iter().map(|piece| piece.0)
+    }
+
+    /// What its units were sealed under, in layouts that need to know.
+    pub(super) fn salts(&self) -> impl Iterator<Item = [u8; 16]> + use<'_> {
+        self.salts.iter().map(|salt| salt.0)
+    }
+}
+
+/// The staged blocks of one file, as an earlier transfer left them.
+#[derive(Debug)]
+pub(super) struct Begun {
+    file: Pending,
+    blocks: HashMap<u64, Staged>,
+}
+
+impl Begun {
+    pub(super) const fn file_id(&self) -> [u8; 16] {
+        self.file.file_id.0
+    }
+
+    pub(super) fn block(&self, index: u64) -> Option<&Staged> {
+        self.blocks.get(&index)
+    }
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(untagged)]
+enum Line {
+    Done(Done),
+    Staged(Staged),
 }
 
 /// The journal of one dataset and direction; only one command has it at a time.
 pub(crate) struct Journal {
     path: PathBuf,
+    held: Held,
+    file: Mutex<std::fs::File>,
+}
+
+#[derive(Default)]
+struct Held {
     done: HashMap<String, Done>,
-    file: Mutex<File>,
+    begun: HashMap<String, Begun>,
+}
+
+impl Held {
+    fn take(&mut self, line: Line) {
+        match line {
+            Line::Done(done) => {
+                self.begun.remove(&done.path);
+                self.done.insert(done.path.clone(), done);
+            }
+            Line::Staged(staged) => {
+                let begun = self.begun.entry(staged.file.path.clone());
+                let begun = begun.or_insert_with(|| Begun {
+                    file: staged.file.clone(),
+                    blocks: HashMap::new(),
+                });
+                // Begun anew.
+                if begun.file != staged.file {
+                    begun.file = staged.file.clone();
+                    begun.blocks.clear();
+                }
+                begun.blocks.insert(staged.index, staged);
+            }
+        }
+    }
 }
 
 impl Journal {
@@ -111,24 +233,39 @@ impl Journal {
             Err(std::fs::TryLockError::WouldBlock) => return Err(CliError::Busy { path }),
             Err(std::fs::TryLockError::Error(error)) => return Err(failed(error)),
         }
-        let done = read(&file).map_err(failed)?;
+        let held = read(&file).map_err(failed)?;
         // What comes next must not join a line that was cut off.
         file.write_all(b"\n").map_err(failed)?;
         Ok(Self {
             path,
-            done,
+            held,
             file: Mutex::new(file),
         })
     }
 
     pub(super) fn done(&self, path: &str) -> Option<&Done> {
-        self.done.get(path)
+        self.held.done.get(path)
+    }
+
+    /// What was staged of a file of this length, in blocks of this size.
+    pub(super) fn begun(&self, path: &str, length: u64, block: u64) -> Option<&Begun> {
+        let begun = self.held.begun.get(path);
+        begun.filter(|begun| begun.file.length == length && begun.file.block == block)
     }
 
     /// Notes a file that is done.
-    pub(super) fn note(&self, done: &Done) -> Result<(), CliError> {
+    pub(super) fn note(&self, done: Done) -> Result<(), CliError> {
+        self.append(&Line::Done(done))
+    }
+
+    /// Notes a block that is staged.
+    pub(super) fn note_staged(&self, staged: Staged) -> Result<(), CliError> {
+        self.append(&Line::Staged(staged))
+    }
+
+    fn append(&self, line: &Line) -> Result<(), CliError> {
         let mut line =
-            serde_json::to_vec(done).map_err(|error| CliError::file(&self.path, error))?;
+            serde_json::to_vec(line).map_err(|error| CliError::file(&self.path, error))?;
         line.push(b'\n');
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.write_all(&line)
@@ -136,8 +273,8 @@ impl Journal {
     }
 }
 
-fn read(file: &File) -> std::io::Result<HashMap<String, Done>> {
-    let mut done = HashMap::new();
+fn read(file: &std::fs::File) -> std::io::Result<Held> {
+    let mut held = Held::default();
     let mut lines = BufReader::new(file);
     let mut line = Vec::new();
     loop {
@@ -146,10 +283,10 @@ fn read(file: &File) -> std::io::Result<HashMap<String, Done>> {
             .take(LONGEST_LINE)
             .read_until(b'\n', &mut line)?;
         if length == 0 {
-            return Ok(done);
+            return Ok(held);
         }
-        if let Ok(one) = serde_json::from_slice::<Done>(&line) {
-            done.insert(one.path.clone(), one);
+        if let Ok(line) = serde_json::from_slice(&line) {
+            held.take(line);
         }
     }
 }
@@ -174,9 +311,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
         let journal = Journal::open(&state, "data").unwrap();
-        journal.note(&done("a", 1)).unwrap();
-        journal.note(&done("b", 1)).unwrap();
-        journal.note(&done("a", 2)).unwrap();
+        journal.note(done("a", 1)).unwrap();
+        journal.note(done("b", 1)).unwrap();
+        journal.note(done("a", 2)).unwrap();
         let busy = Journal::open(&state, "data");
         assert!(matches!(busy, Err(CliError::Busy { .. })));
         drop(journal);
@@ -186,7 +323,7 @@ mod tests {
         let journal = Journal::open(&state, "data").unwrap();
         assert_eq!(journal.done("a"), Some(&done("a", 1)));
         assert_eq!(journal.done("b").unwrap().entry(), done("b", 1).entry());
-        journal.note(&done("c", 3)).unwrap();
+        journal.note(done("c", 3)).unwrap();
         drop(journal);
         let journal = Journal::open(&state, "data").unwrap();
         assert_eq!(journal.done("c"), Some(&done("c", 3)));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use blob_format::azure::{self, ENCRYPTION_DATA, RegionSize, SEAL};
 use blob_format::manifest::Entry;
 use blob_format::v1::BlockCipher;
 use blob_format::v2::{Draft, SealedExtent};
@@ -9,6 +10,7 @@ use blob_format::{
     Admission, Attributes, Blob, Dataset as Formats, Format, FormatError, Opened, Params, Plan,
     Reader,
 };
+use blob_store::Metadata;
 use cleanroom_crypto::Dek;
 use cleanroom_crypto::digest::Sha256;
 
@@ -27,21 +29,27 @@ pub(crate) enum Layout {
         formats: Formats,
         /// Of v1 only.
         cipher: Option<Arc<BlockCipher>>,
+        /// How Azure's envelopes call the data key.
+        key_id: String,
     },
 }
 
 impl Layout {
     /// The layout of a client-side encrypted dataset.
-    pub(crate) fn sealed(format: Format, dek: &Arc<Dek>) -> Result<Self, FormatError> {
+    pub(crate) fn sealed(
+        format: Format,
+        dek: &Arc<Dek>,
+        key_id: &str,
+    ) -> Result<Self, FormatError> {
         let cipher = match format {
             Format::V1(size) => Some(Arc::new(BlockCipher::new(dek, size)?)),
             Format::V2(_) | Format::Azure(..) => None,
         };
         Ok(Self::Sealed {
             format,
-            // Envelopes are written by no command yet.
-            formats: Formats::new(format, Arc::clone(dek), "")?,
+            formats: Formats::new(format, Arc::clone(dek), key_id)?,
             cipher,
+            key_id: key_id.to_owned(),
         })
     }
 
@@ -54,8 +62,25 @@ impl Layout {
         }
     }
 
-    /// Opens a version of a file from the end of its blob.
-    pub(super) fn open(&self, path: &str, blob: u64, tail: &[u8]) -> Result<File, FormatError> {
+    /// Whether what opens a file is in the metadata of its blob.
+    pub(super) const fn has_metadata(&self) -> bool {
+        matches!(
+            self,
+            Self::Sealed {
+                format: Format::Azure(..),
+                ..
+            }
+        )
+    }
+
+    /// Opens a version of a file from the end of its blob, and its metadata.
+    pub(super) fn open(
+        &self,
+        path: &str,
+        blob: u64,
+        tail: &[u8],
+        metadata: &Metadata,
+    ) -> Result<File, FormatError> {
         match self {
             Self::Plain => Ok(File::Plain(blob)),
             Self::Sealed { formats, .. } => formats
@@ -63,8 +88,8 @@ impl Layout {
                     path,
                     length: blob,
                     tail,
-                    encryption_data: None,
-                    seal: None,
+                    encryption_data: metadata.get(ENCRYPTION_DATA).map(String::as_str),
+                    seal: metadata.get(SEAL).map(String::as_str),
                 })
                 .map(File::Sealed),
         }
@@ -108,16 +133,27 @@ impl Layout {
         unit * units.next_power_of_two()
     }
 
-    /// Starts a file of a name.
-    pub(super) fn sealer(&self, dek: &Dek, name: &str) -> Result<Sealer, FormatError> {
+    /// Starts a file of a name, or goes on with the one of a file id.
+    pub(super) fn sealer(
+        &self,
+        dek: &Dek,
+        name: &str,
+        begun: Option<[u8; 16]>,
+    ) -> Result<Sealer, FormatError> {
         match self {
             Self::Plain => Ok(Sealer::Plain(Sha256::new())),
-            Self::Sealed { format, cipher, .. } => match (format, cipher) {
-                (Format::V2(params), _) => Sealer::v2(dek, *params, name),
+            Self::Sealed {
+                format,
+                cipher,
+                key_id,
+                ..
+            } => match (format, cipher) {
+                (Format::V2(params), _) => Sealer::v2(dek, *params, name, begun),
                 (Format::V1(_), Some(cipher)) => Ok(Sealer::V1(Arc::clone(cipher), Sha256::new())),
-                (Format::V1(_), None) | (Format::Azure(..), _) => Err(FormatError::Contract(
-                    "Azure client-side encryption is not written by this command",
-                )),
+                (Format::V1(_), None) => Err(FormatError::Contract("no cipher for format v1")),
+                (Format::Azure(region, _), _) => {
+                    azure::Draft::create(dek, key_id, *region).map(Sealer::Azure)
+                }
             },
         }
     }
@@ -186,27 +222,76 @@ impl File {
 pub(super) enum Sealer {
     Plain(Sha256),
     V1(Arc<BlockCipher>, Sha256),
-    V2(Box<Draft>),
+    /// With the salts of the units that were sealed since they were asked for.
+    V2(Box<Draft>, Vec<[u8; 16]>),
+    Azure(azure::Draft),
 }
 
 /// The end of a sealed file.
 pub(super) struct Finished {
     /// What stands behind the units.
     pub(super) tail: Vec<u8>,
+    pub(super) metadata: Metadata,
     pub(super) entry: Entry,
 }
 
 impl Sealer {
-    fn v2(dek: &Dek, params: Params, name: &str) -> Result<Self, FormatError> {
+    fn v2(
+        dek: &Dek,
+        params: Params,
+        name: &str,
+        begun: Option<[u8; 16]>,
+    ) -> Result<Self, FormatError> {
         // Bound to its name: storage cannot put it under another.
-        Ok(Self::V2(Box::new(Draft::create(dek, params, Some(name))?)))
+        let draft = match begun {
+            Some(file_id) => Draft::resume(dek, params, Some(name), file_id)?,
+            None => Draft::create(dek, params, Some(name))?,
+        };
+        Ok(Self::V2(Box::new(draft), Vec::new()))
+    }
+
+    /// By what a later transfer can go on with the units that were staged; `None` where it cannot: what v1 lists is a
+    /// digest of sealed bytes, and the content key of Azure's files is in no journal.
+    pub(super) fn file_id(&self) -> Option<[u8; 16]> {
+        match self {
+            Self::Plain(_) => Some([0; 16]),
+            Self::V1(..) | Self::Azure(_) => None,
+            Self::V2(draft, _) => Some(draft.file_id()),
+        }
+    }
+
+    /// The salts of the units that were sealed since the last call.
+    pub(super) fn salts(&mut self) -> Vec<[u8; 16]> {
+        match self {
+            Self::Plain(_) | Self::V1(..) | Self::Azure(_) => Vec::new(),
+            Self::V2(_, salts) => std::mem::take(salts),
+        }
+    }
+
+    /// Takes a unit whose sealed bytes are in storage already.
+    pub(super) fn place_earlier(
+        &mut self,
+        index: u64,
+        clear: &[u8],
+        salt: Option<[u8; 16]>,
+    ) -> Result<(), FormatError> {
+        match (self, salt) {
+            (Self::Plain(digest), _) => digest.update(clear),
+            (Self::V2(draft, _), Some(salt)) => {
+                draft.place_earlier(index, clear.len() as u64, salt)?;
+            }
+            (Self::V1(..) | Self::V2(..) | Self::Azure(_), _) => {
+                return Err(FormatError::Incomplete { extent: index });
+            }
+        }
+        Ok(())
     }
 
     /// What stands before the first unit.
     pub(super) fn header(&self) -> Vec<u8> {
         match self {
-            Self::V2(draft) => draft.header().to_vec(),
-            Self::Plain(_) | Self::V1(..) => Vec::new(),
+            Self::V2(draft, _) => draft.header().to_vec(),
+            Self::Plain(_) | Self::V1(..) | Self::Azure(_) => Vec::new(),
         }
     }
 
@@ -215,7 +300,8 @@ impl Sealer {
         match self {
             Self::Plain(_) => clear,
             Self::V1(cipher, _) => cipher.size().sealed(),
-            Self::V2(draft) => draft.params().sealed_len(clear),
+            Self::V2(draft, _) => draft.params().sealed_len(clear),
+            Self::Azure(_) => RegionSize::sealed_len(clear),
         }
     }
 
@@ -239,10 +325,12 @@ impl Sealer {
                 cipher.seal(clear, place)?;
                 digest.update(place);
             }
-            Self::V2(draft) => {
+            Self::V2(draft, salts) => {
                 let sealed: SealedExtent = draft.seal(index, clear, place)?;
+                salts.push(sealed.salt());
                 draft.place(sealed)?;
             }
+            Self::Azure(draft) => draft.next_region(clear.len() as u64)?.seal(clear, place)?,
         }
         Ok(())
     }
@@ -250,6 +338,7 @@ impl Sealer {
     /// Ends a file of `clear` bytes.
     pub(super) fn finish(
         self,
+        dek: &Dek,
         path: &str,
         clear: u64,
         mtime_ns: u64,
@@ -264,6 +353,7 @@ impl Sealer {
         Ok(match self {
             Self::Plain(digest) => Finished {
                 tail: Vec::new(),
+                metadata: Metadata::new(),
                 entry: entry(digest.finish()),
             },
             Self::V1(cipher, mut digest) => {
@@ -271,20 +361,34 @@ impl Sealer {
                 digest.update(&tail);
                 Finished {
                     tail,
+                    metadata: Metadata::new(),
                     entry: entry(digest.finish()),
                 }
             }
-            Self::V2(mut draft) => {
+            Self::V2(mut draft, _) => {
                 let attributes = Attributes { mtime_ns, mode: 0 };
                 let committed = draft.commit(clear, attributes)?;
                 let footer = committed.footer;
                 Finished {
                     tail: committed.tail,
+                    metadata: Metadata::new(),
                     entry: Entry {
                         file_id: footer.header.file_id,
                         generation: footer.generation,
                         ..entry(footer.mac)
                     },
+                }
+            }
+            Self::Azure(draft) => {
+                let noted = draft.finish(dek, path)?;
+                let mac = azure::sealed_mac(&noted.seal)?;
+                Finished {
+                    tail: Vec::new(),
+                    metadata: Metadata::from([
+                        (ENCRYPTION_DATA.to_owned(), noted.encryption_data),
+                        (SEAL.to_owned(), noted.seal),
+                    ]),
+                    entry: entry(mac),
                 }
             }
         })

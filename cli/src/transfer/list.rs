@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use blob_format::manifest::{self, Entry, Manifest, ManifestHmac};
-use blob_store::{BlobInfo, Condition, Etag};
+use blob_store::{BlobInfo, Condition, Etag, Metadata};
 
 use super::Dataset;
 use crate::CliError;
@@ -70,6 +70,9 @@ pub(super) async fn write(
         None => Condition::Absent,
     };
     let blob = list.seal(&of.dek)?;
-    of.place.put(manifest::PATH, blob, &condition).await?;
+    let none = Metadata::new();
+    of.place
+        .put(manifest::PATH, blob, &none, &condition)
+        .await?;
     Ok(())
 }

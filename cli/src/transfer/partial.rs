@@ -7,7 +7,7 @@ use cleanroom_crypto::random;
 use crate::CliError;
 
 /// Bytes after which what was written is on the disk: where a transfer that was killed goes on.
-const SYNCED: u64 = 64 << 20;
+const SYNCED: u64 = 32 << 20;
 
 /// A file that is not whole yet, in the folder where it will be. It goes when its transfer fails, unless it is kept for
 /// the next one.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use blob_store::{BlobInfo, BlobStore, Condition, Etag, StoreError};
+use blob_store::{BlobInfo, BlobStore, Condition, Etag, Metadata, StoreError};
 use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
@@ -78,6 +78,20 @@ impl Place {
         }
     }
 
+    /// What is noted beside the content of one version.
+    pub(super) async fn metadata(&self, name: &str, version: &Etag) -> Result<Metadata, CliError> {
+        match self {
+            Self::Container(store) => {
+                let (info, metadata) = store.describe(name).await?;
+                if info.etag != *version {
+                    return Err(StoreError::Changed.into());
+                }
+                Ok(metadata)
+            }
+            Self::Folder(_) => Ok(Metadata::new()),
+        }
+    }
+
     /// Exactly the bytes of a range of one version.
     pub(super) async fn get(
         &self,
@@ -100,10 +114,14 @@ impl Place {
         &self,
         name: &str,
         body: Vec<u8>,
+        metadata: &Metadata,
         condition: &Condition,
     ) -> Result<Etag, CliError> {
         match self {
-            Self::Container(store) => Ok(store.put_blob(name, body.into(), condition).await?),
+            Self::Container(store) => {
+                let put = store.put_blob_with(name, body.into(), metadata, condition);
+                Ok(put.await?)
+            }
             Self::Folder(folder) => {
                 let (folder, name) = (folder.clone(), name.to_owned());
                 blocking(move || {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use blob_format::manifest::Entry;
 use blob_format::{Admission, FormatError, Plan};
-use blob_store::BlobInfo;
+use blob_store::{BlobInfo, Metadata};
 use bytes::Bytes;
 use cleanroom_crypto::digest::Sha256;
 use tokio::sync::mpsc;
@@ -53,7 +53,11 @@ impl Stored {
         if needed > bytes.len() as u64 {
             bytes = tail(needed).await?;
         }
-        let file = from.layout.open(name, info.length, &bytes)?;
+        let metadata = match from.layout.has_metadata() {
+            true => from.place.metadata(name, &info.etag).await?,
+            false => Metadata::new(),
+        };
+        let file = from.layout.open(name, info.length, &bytes, &metadata)?;
         let mut by_digest = None;
         if let Some(entry) = entry {
             match file.admit(&entry)? {

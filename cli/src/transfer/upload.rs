@@ -20,7 +20,7 @@ use crate::CliError;
 pub(crate) struct Upload<'a> {
     pub(crate) to: &'a Dataset,
     pub(crate) engine: &'a Engine,
-    pub(crate) journal: &'a Journal,
+    pub(crate) journal: &'a Arc<Journal>,
     /// Of the manifest that this owner wrote last, or vouches for.
     pub(crate) known: Option<ManifestHmac>,
     /// Whether the dataset becomes exactly the folder: everything else in it is removed.
@@ -183,10 +183,11 @@ impl Sending<'_> {
             key: &self.key,
             name,
             condition: &condition,
+            journal: Some(journal),
         };
         let written = writer.write(Clear::File(file)).await?;
         let etag = written.etag.as_str();
-        journal.note(&Done::new(&written.entry, written.content, etag))?;
+        journal.note(Done::new(&written.entry, written.content, etag))?;
         Ok((written.entry, false))
     }
 
@@ -221,6 +222,6 @@ impl Sending<'_> {
             at += bytes;
         }
         file.check_unchanged()?;
-        Ok((content.finish() == done.content).then(|| done.clone()))
+        Ok((content.finish() == done.content()).then(|| done.clone()))
     }
 }

@@ -205,9 +205,14 @@ impl Verify<'_> {
                 Verdict::Replaced
             }
             CliError::Format(_) if is_short => Verdict::Truncated,
-            CliError::Format(FormatError::Foreign | FormatError::WrongKey | FormatError::Name) => {
-                Verdict::Replaced
-            }
+            CliError::Format(
+                FormatError::Foreign
+                | FormatError::WrongKey
+                | FormatError::Name
+                | FormatError::NotEncrypted
+                | FormatError::Unsealed
+                | FormatError::Seal,
+            ) => Verdict::Replaced,
             CliError::Format(FormatError::Replaced) => Verdict::Replaced,
             _ => Verdict::Damaged,
         }

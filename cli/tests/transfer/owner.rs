@@ -141,9 +141,14 @@ impl Owner {
         .await;
     }
 
-    /// Waits until storage has answered a request.
-    pub(crate) async fn wait_for_request(&self, method: &str, path: &str) {
-        eventually(|| !self.requests(method, path).is_empty()).await;
+    /// Waits until a file has so many lines with a text.
+    pub(crate) async fn wait_for_lines(&self, name: &str, text: &str, count: usize) {
+        let path = self.path(name);
+        eventually(|| {
+            let held = std::fs::read_to_string(&path).unwrap_or_default();
+            held.lines().filter(|line| line.contains(text)).count() >= count
+        })
+        .await;
     }
 
     /// Paths of the answered requests to storage that begin so, oldest first.

@@ -25,4 +25,4 @@ pub use envelope::{ENCRYPTION_DATA, Envelope};
 pub use key::KeyEncryptionKey;
 pub use reader::{FileAzure, Stored};
 pub use region::RegionSize;
-pub use seal::{Integrity, SEAL, renamed};
+pub use seal::{Integrity, SEAL, renamed, sealed_mac};

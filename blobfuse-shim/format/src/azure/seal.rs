@@ -70,6 +70,25 @@ pub fn renamed(
     write(dek, region, length, to, envelope)
 }
 
+/// The MAC in a seal that was just written: what names its version in a manifest.
+///
+/// # Errors
+/// [`FormatError::Seal`] for a text that is no seal.
+pub fn sealed_mac(value: &str) -> Result<[u8; 32], FormatError> {
+    parse(value).map(|(_, mac)| mac)
+}
+
+/// The length and the MAC in a seal.
+fn parse(value: &str) -> Result<(u64, [u8; 32]), FormatError> {
+    let bytes = STANDARD.decode(value).map_err(|_| FormatError::Seal)?;
+    let mut fields = Cursor::new(&bytes);
+    let length = fields.array().map(u64::from_le_bytes);
+    match (length, fields.array(), fields.rest()) {
+        (Some(length), Some(mac), []) => Ok((length, mac)),
+        _ => Err(FormatError::Seal),
+    }
+}
+
 /// The length that a seal vouches for.
 fn verify(
     value: Option<&str>,
@@ -79,12 +98,7 @@ fn verify(
     envelope: &str,
 ) -> Result<u64, FormatError> {
     let value = value.ok_or(FormatError::Unsealed)?;
-    let bytes = STANDARD.decode(value).map_err(|_| FormatError::Seal)?;
-    let mut fields = Cursor::new(&bytes);
-    let length = fields.array().map(u64::from_le_bytes);
-    let (Some(length), Some(found), []) = (length, fields.array::<32>(), fields.rest()) else {
-        return Err(FormatError::Seal);
-    };
+    let (length, found) = parse(value)?;
     let expected = authenticate(dek, region, length, name, envelope)?;
     mac::equal(&expected, &found).map_err(|_| FormatError::Seal)?;
     Ok(length)

@@ -190,3 +190,39 @@ fn a_renamed_file_is_bound_to_its_new_path() {
     assert_eq!(read(&new, Some("old")), Err(FormatError::Name));
     assert_eq!(read(&new, Some("new")).unwrap(), b"");
 }
+
+#[test]
+fn a_draft_goes_on_with_what_another_one_sealed_under_the_same_file_id() {
+    let unit = size(SMALL.extent());
+    let clear = pattern(2 * unit + 5);
+    let first = Draft::create(&dek(), SMALL, Some("a")).unwrap();
+    let (begun, earlier) = seal(&first, 0, &clear[..unit]);
+    let salt = earlier.salt();
+    let finish = |salt| {
+        let mut draft = Draft::resume(&dek(), SMALL, Some("a"), first.file_id()).unwrap();
+        assert_eq!(draft.header(), first.header());
+        draft.place_earlier(0, SMALL.extent(), salt).unwrap();
+        let mut blob = [draft.header().as_slice(), &begun].concat();
+        for index in [1, 2] {
+            let end = clear.len().min((index + 1) * unit);
+            let (sealed, extent) = seal(&draft, index as u64, &clear[index * unit..end]);
+            draft.place(extent).unwrap();
+            blob.extend(sealed);
+        }
+        let length = clear.len() as u64;
+        let committed = draft.commit(length, Attributes::default()).unwrap();
+        blob.extend(committed.tail);
+        View::open(&dek(), blob.len() as u64, &blob, Some("a"))
+            .and_then(|view| read_range(&view, &blob, 0..length))
+    };
+    assert_eq!(finish(salt).unwrap(), clear);
+    let wrong = finish([9; 16]);
+    assert_eq!(wrong, Err(FormatError::Content { offset: 0 }));
+
+    let mut draft = Draft::resume(&dek(), SMALL, Some("a"), first.file_id()).unwrap();
+    let far = draft.place_earlier(u64::MAX, 1, salt);
+    assert_eq!(far, Err(FormatError::TooLarge));
+    draft.place_earlier(0, 5, salt).unwrap();
+    let short = draft.commit(SMALL.extent(), Attributes::default());
+    assert!(matches!(short, Err(FormatError::Incomplete { extent: 0 })));
+}

@@ -51,6 +51,20 @@ impl Draft {
         Self::with(dek, params, path, random::bytes()?, Salts::Random)
     }
 
+    /// Goes on with a file that another draft began and never committed: its sealed extents can become part of this one's
+    /// commit ([`Draft::place_earlier`]). For writers that note what they staged, so that a kill does not cost it.
+    ///
+    /// # Errors
+    /// As [`Draft::create`].
+    pub fn resume(
+        dek: &Dek,
+        params: Params,
+        path: Option<&str>,
+        file_id: [u8; 16],
+    ) -> Result<Self, FormatError> {
+        Self::with(dek, params, path, file_id, Salts::Random)
+    }
+
     pub(crate) fn with(
         dek: &Dek,
         params: Params,
@@ -94,6 +108,11 @@ impl Draft {
     /// The file's sizes.
     pub const fn params(&self) -> Params {
         self.header.params
+    }
+
+    /// The file's id, which is no secret.
+    pub const fn file_id(&self) -> [u8; 16] {
+        self.header.file_id
     }
 
     /// The bytes before extent 0; the same in every commit of this file.
@@ -143,15 +162,34 @@ impl Draft {
         if extent.file_id != self.header.file_id {
             return Err(FormatError::Buffer("of another file"));
         }
-        let end = extent.index.saturating_add(1);
+        self.put(extent.index, extent.slot)
+    }
+
+    /// Makes an extent of `clear` bytes part of the next commit that an earlier draft of this file id sealed, with the salt
+    /// of that sealing ([`SealedExtent::salt`]). Nothing is sealed under it again; with another salt than the stored bytes
+    /// have, no reader opens the extent.
+    ///
+    /// # Errors
+    /// [`FormatError::TooLarge`].
+    pub fn place_earlier(
+        &mut self,
+        index: u64,
+        clear: u64,
+        salt: [u8; 16],
+    ) -> Result<(), FormatError> {
+        self.put(index, Slot { salt, clear })
+    }
+
+    fn put(&mut self, index: u64, placed: Slot) -> Result<(), FormatError> {
+        let end = index.saturating_add(1);
         self.params()
             .check_len(end.saturating_mul(self.params().extent()))?;
-        let index = usize::try_from(extent.index).map_err(|_| FormatError::TooLarge)?;
+        let index = usize::try_from(index).map_err(|_| FormatError::TooLarge)?;
         if index >= self.slots.len() {
             self.slots.resize(index + 1, None);
         }
         if let Some(slot) = self.slots.get_mut(index) {
-            *slot = Some(extent.slot);
+            *slot = Some(placed);
         }
         Ok(())
     }

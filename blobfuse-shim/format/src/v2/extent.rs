@@ -18,6 +18,11 @@ impl SealedExtent {
     pub const fn index(&self) -> u64 {
         self.index
     }
+
+    /// The salt of this sealing; the file's salt table shows it, too.
+    pub const fn salt(&self) -> [u8; 16] {
+        self.slot.salt
+    }
 }
 
 /// What a commit must know of an extent.

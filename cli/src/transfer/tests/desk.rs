@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use blob_format::Format;
 use blob_format::manifest::ManifestHmac;
 use blob_store::testing::MemoryStore;
-use blob_store::{BlobInfo, BlobStore, BlockId, Condition, Etag, Outcome, Page, StoreError};
+use blob_store::{
+    BlobInfo, BlobStore, BlockId, Condition, Etag, Metadata, Outcome, Page, StoreError,
+};
 use bytes::Bytes;
 use cleanroom_crypto::Dek;
 
@@ -73,9 +75,40 @@ impl BlobStore for Meddled {
         body: Bytes,
         condition: &'a Condition,
     ) -> Outcome<'a, Etag> {
+        Box::pin(async move { self.inner.put_blob(name, body, condition).await })
+    }
+
+    fn describe<'a>(&'a self, name: &'a str) -> Outcome<'a, (BlobInfo, Metadata)> {
+        self.inner.describe(name)
+    }
+
+    fn put_blob_with<'a>(
+        &'a self,
+        name: &'a str,
+        body: Bytes,
+        metadata: &'a Metadata,
+        condition: &'a Condition,
+    ) -> Outcome<'a, Etag> {
         Box::pin(async move {
             self.meet("put", name, body.len() as u64)?;
-            self.inner.put_blob(name, body, condition).await
+            self.inner
+                .put_blob_with(name, body, metadata, condition)
+                .await
+        })
+    }
+
+    fn put_block_list_with<'a>(
+        &'a self,
+        name: &'a str,
+        blocks: &'a [BlockId],
+        metadata: &'a Metadata,
+        condition: &'a Condition,
+    ) -> Outcome<'a, Etag> {
+        Box::pin(async move {
+            self.meet("list", name, 0)?;
+            self.inner
+                .put_block_list_with(name, blocks, metadata, condition)
+                .await
         })
     }
 
@@ -96,10 +129,7 @@ impl BlobStore for Meddled {
         blocks: &'a [BlockId],
         condition: &'a Condition,
     ) -> Outcome<'a, Etag> {
-        Box::pin(async move {
-            self.meet("list", name, 0)?;
-            self.inner.put_block_list(name, blocks, condition).await
-        })
+        Box::pin(async move { self.inner.put_block_list(name, blocks, condition).await })
     }
 
     fn committed_blocks<'a>(&'a self, name: &'a str) -> Outcome<'a, Option<Vec<(BlockId, u64)>>> {
@@ -204,7 +234,7 @@ impl Desk {
         let upload = Upload {
             to: &self.dataset,
             engine: &Engine::new(&self.limits),
-            journal: &self.journal("upload"),
+            journal: &Arc::new(self.journal("upload")),
             known,
             mirror,
         };
@@ -219,7 +249,7 @@ impl Desk {
         let upload = Upload {
             to,
             engine: &Engine::new(&self.limits),
-            journal: &self.journal("encrypt"),
+            journal: &Arc::new(self.journal("encrypt")),
             known: None,
             mirror: false,
         };
@@ -298,7 +328,7 @@ fn sealed(format: Format, key: u8, place: Place) -> Arc<Dataset> {
     let dek = Arc::new(Dek::from_slice(&[key; 32]).unwrap());
     Arc::new(Dataset {
         name: "data".to_owned(),
-        layout: Layout::sealed(format, &dek).unwrap(),
+        layout: Layout::sealed(format, &dek, "wrapped-dek").unwrap(),
         dek,
         place,
     })

@@ -1,6 +1,7 @@
 //! What is done is not done again.
 
 use std::fs::File;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use blob_format::manifest;
 use blob_store::{BlobStore, Condition, StoreError};
@@ -115,7 +116,7 @@ async fn the_verified_part_of_a_large_file_is_not_fetched_again() {
     for format in ["v2", "plain"] {
         let mut desk = Desk::new(format);
         desk.limits.parallel = 2;
-        let big: Vec<u8> = (0..70_u32 << 18).flat_map(u32::to_le_bytes).collect();
+        let big: Vec<u8> = (0..38_u32 << 18).flat_map(u32::to_le_bytes).collect();
         desk.write("in", &[("big", &big)]);
         desk.upload("in").await.unwrap();
         let down = || StoreError::Unavailable {
@@ -123,9 +124,9 @@ async fn the_verified_part_of_a_large_file_is_not_fetched_again() {
             status: 503,
             code: "ServerBusy".to_owned(),
         };
-        let read_from = 66 << 20;
+        let read_from = 34 << 20;
         desk.meddle(move |(kind, name, at)| {
-            (*kind == "get" && name == "big" && (read_from..(70 << 20)).contains(at)).then(down)
+            (*kind == "get" && name == "big" && (read_from..(38 << 20)).contains(at)).then(down)
         });
         desk.download("out").await.unwrap_err();
         let left: Vec<String> = tree(&desk.path("out")).into_keys().collect();
@@ -139,7 +140,7 @@ async fn the_verified_part_of_a_large_file_is_not_fetched_again() {
         let again = desk.requests();
         let early = again
             .iter()
-            .filter(|(_, name, at)| name == "big" && *at < 64 << 20);
+            .filter(|(_, name, at)| name == "big" && *at < 32 << 20);
         assert_eq!(early.count(), 0, "{format}: {again:?}");
         assert!(
             tree(&desk.path("out")) == tree(&desk.path("in")),
@@ -162,6 +163,47 @@ async fn the_verified_part_of_a_large_file_is_not_fetched_again() {
             desk.download("other").await.unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn an_upload_interrupted_within_a_file_sends_only_its_missing_blocks() {
+    for format in ["v2", "plain"] {
+        let desk = Desk::new(format);
+        // Five blocks.
+        let big: Vec<u8> = (0..18_u32 << 18).flat_map(u32::to_le_bytes).collect();
+        desk.write("in", &[("big", &big)]);
+        desk.meddle(|(kind, ..)| (*kind == "list").then(forbidden));
+        desk.upload("in").await.unwrap_err();
+        assert_eq!(blocks(&desk), 5);
+        // The content of one block changes meanwhile.
+        let file = File::options()
+            .write(true)
+            .open(desk.path("in").join("big"))
+            .unwrap();
+        std::os::unix::fs::FileExt::write_at(&file, b"changed", 5 << 20).unwrap();
+        desk.upload("in").await.unwrap_err();
+        assert_eq!(blocks(&desk), 2, "{format}: that one and the last");
+
+        // The service forgets what is not committed after a while.
+        let forgot = AtomicBool::new(false);
+        desk.meddle(move |(kind, ..)| {
+            let first = *kind == "list" && !forgot.swap(true, Ordering::SeqCst);
+            first.then_some(StoreError::BlocksGone)
+        });
+        desk.upload("in").await.unwrap();
+        assert_eq!(blocks(&desk), 1 + 5, "{format}");
+        desk.download("out").await.unwrap();
+        assert!(
+            tree(&desk.path("out")) == tree(&desk.path("in")),
+            "{format}"
+        );
+    }
+}
+
+/// Blocks that were sent since the last call.
+fn blocks(desk: &Desk) -> usize {
+    let requests = desk.requests().into_iter();
+    requests.filter(|(kind, ..)| *kind == "block").count()
 }
 
 #[tokio::test]

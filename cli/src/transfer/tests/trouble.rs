@@ -137,6 +137,7 @@ async fn what_is_tampered_with_leaves_nothing_and_the_others_come() {
     for (format, code) in [
         ("v2", "CR-FORMAT-0006"),
         ("cse-v1-4m", "CR-FORMAT-0020"),
+        ("azure-cse-2.1", "CR-FORMAT-0026"),
         ("plain", "CR-FORMAT-0032"),
     ] {
         let desk = Desk::new(format);
