@@ -116,11 +116,12 @@ fn what_the_template_starts_passes_the_policy_that_it_carries() {
 
 #[test]
 fn every_container_that_differs_from_the_policy_is_refused() {
+    type Change = fn(&mut Planned);
     let group = group(false);
     let policy = policy(&group);
     let template = arm(&group, &policy, &options()).unwrap();
     let good = planned(&template);
-    let changes: [(&str, fn(&mut Planned)); 7] = [
+    let changes: [(&str, Change); 7] = [
         ("invalid command", |one| {
             one.command.push("--insecure-virtual".to_owned())
         }),
