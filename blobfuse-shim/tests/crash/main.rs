@@ -7,7 +7,6 @@
 
 #[allow(dead_code)] // shared with tests/kernel
 mod model;
-#[allow(dead_code)] // shared with tests/process
 #[path = "../process/room.rs"]
 mod room;
 

@@ -6,7 +6,6 @@
 mod fio;
 mod fsx;
 mod posix;
-#[allow(dead_code)] // shared with tests/process
 #[path = "../process/room.rs"]
 mod room;
 mod tools;
