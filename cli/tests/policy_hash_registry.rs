@@ -363,3 +363,128 @@ fn an_engines_image_is_read_through_its_socket() {
     );
     assert_eq!(refusal(&far).0, "CR-CLI-0003");
 }
+
+#[test]
+fn published_images_are_verified_in_a_layout_and_in_a_registry() {
+    let registry = Registry::start(false);
+    let (reference, layers) = registry.push(None);
+    let digest = reference.split_once('@').unwrap().1;
+    let folder = registry.folder.path();
+    let layout = folder.join("layout");
+    let built: Value =
+        serde_json::from_slice(&fs::read(layout.join("images.json")).unwrap()).unwrap();
+    let index: Value =
+        serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
+    let manifest = index["manifests"][0]["digest"].as_str().unwrap();
+    assert_eq!(manifest, digest);
+    let blob = |digest: &str| layout.join("blobs/sha256").join(&digest[7..]);
+    let manifest: Value = serde_json::from_slice(&fs::read(blob(manifest)).unwrap()).unwrap();
+    let layer = &manifest["layers"][0];
+    let file = |name: &str| {
+        fs::write(folder.join(name), "{}").unwrap();
+        let digest = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+        json!({ "file": name, "digest": digest })
+    };
+    let published = json!({
+        "version": 1,
+        "converter": image_layers::CONVERTER,
+        "platform": "linux/amd64",
+        "images": [{
+            "name": "app",
+            "digest": digest,
+            "config": built[0]["config"],
+            "size": layer["size"],
+            "layers": [{
+                "blob": layer["digest"],
+                "size": layer["size"],
+                "diff_id": layers[0]["diff_id"],
+                "root_hash": layers[0]["root_hash"],
+            }],
+            "sbom": file("sbom.json"),
+        }],
+        "provenance": file("provenance.json"),
+    });
+    let path = folder.join("image-manifest.json");
+    let verify = |manifest: &Value, source: &str, more: &[&str]| {
+        fs::write(&path, manifest.to_string()).unwrap();
+        let home = home(&[]);
+        Command::new(env!("CARGO_BIN_EXE_cleanroom"))
+            .args(["images", "verify", source, "--output", "json", "--manifest"])
+            .arg(&path)
+            .args(more)
+            .env_clear()
+            .env("HOME", home.0.path())
+            .output()
+            .unwrap()
+    };
+    let report = |output: &Output, code: i32| -> Value {
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let layout_name = layout.to_str().unwrap();
+    let suite = format!("{}/suite", registry.address);
+    for source in [layout_name, &suite] {
+        let report = report(&verify(&published, source, &["--files"]), 0);
+        assert_eq!(report["verified"], true);
+        assert_eq!(report["images"][0]["differences"], json!([]));
+    }
+    let mut other = published.clone();
+    other["images"][0]["layers"][0]["root_hash"] = json!("0".repeat(64));
+    for source in [layout_name, &suite] {
+        let report = report(&verify(&other, source, &[]), 1);
+        assert_eq!(report["verified"], false);
+        let difference = &report["images"][0]["differences"][0];
+        assert_eq!(difference["what"], "layer 0 root_hash");
+        assert_eq!(difference["actual"], layers[0]["root_hash"]);
+    }
+    let mut absent = published.clone();
+    absent["images"][0]["digest"] = json!(format!("sha256:{}", "0".repeat(64)));
+    let said = report(&verify(&absent, layout_name, &[]), 1);
+    assert_eq!(said["images"][0]["differences"][0]["actual"], "not there");
+    assert_eq!(refusal(&verify(&absent, &suite, &[])).0, "CR-LAYER-0033");
+    fs::write(folder.join("sbom.json"), "{ }").unwrap();
+    let said = report(&verify(&published, layout_name, &["--files"]), 1);
+    assert_eq!(said["files"][0]["what"], "sbom.json");
+
+    // The signed manifest spares the layers; another publisher's does not.
+    let key = |name: &str| {
+        let path = folder.join(name);
+        let made = Command::new("openssl")
+            .args(["genpkey", "-algorithm", "EC", "-pkeyopt"])
+            .args(["ec_paramgen_curve:P-384", "-out"])
+            .arg(&path)
+            .output()
+            .unwrap();
+        assert!(made.status.success());
+        let public = Command::new("openssl")
+            .args(["pkey", "-pubout", "-in"])
+            .arg(&path)
+            .output()
+            .unwrap();
+        fs::write(folder.join(format!("{name}.pub")), public.stdout).unwrap();
+        fs::read(path).unwrap()
+    };
+    let (own, _) = (key("own"), key("other"));
+    let signed = folder.join("signed.cose");
+    let text = published.to_string();
+    fs::write(&signed, image_builder::sign(text.as_bytes(), &own).unwrap()).unwrap();
+    fs::remove_file(blob(layer["digest"].as_str().unwrap())).unwrap();
+    let by = |name: &str| {
+        let public = folder.join(name);
+        let arguments = [
+            layout_name,
+            "--published",
+            signed.to_str().unwrap(),
+            "--published-key",
+            public.to_str().unwrap(),
+        ];
+        hash(&home(&[]), &arguments)
+    };
+    assert_eq!(printed(&by("own.pub"))["layers"], layers);
+    assert_eq!(refusal(&by("other.pub")).0, "CR-IMAGE-0015");
+}

@@ -178,8 +178,9 @@ impl Blobs for RegistryImage {
         let begun = begun
             .map_err(|_| failed.late())?
             .map_err(|error| failed.of(error))?;
-        // The library's verdict on the digest comes where the stream ends; the reader's own says more.
-        let stream = begun.stream.filter(|part| {
+        // The library's verdict on the digest comes where the stream ends, and comes again whenever it is asked. The
+        // reader's own says more.
+        let stream = begun.stream.take_while(|part| {
             let verdict = part.as_ref().is_err_and(|error| {
                 error
                     .get_ref()
