@@ -30,6 +30,7 @@ mod read;
 mod rename;
 mod seal;
 mod system;
+mod take_over;
 mod tree;
 mod version;
 mod write;
