@@ -5,58 +5,20 @@
     reason = "a test may fail by panicking"
 )]
 
-use std::collections::BTreeMap;
+mod common;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use cleanroom_spec::Specification;
+use common::{group, layers};
+use policy::ContainerGroup;
 use policy::emit::cce::{CceOptions, PolicyText, cce};
 use policy::emit::{Resources, TemplateOptions, arm, pod};
-use policy::{ContainerGroup, Deployment, ImageEntry, ImageManifest, build};
 use policy_simulate::platform::{Planned, questions};
 use policy_simulate::{Document, Simulator, Template};
 use serde_json::{Value, json};
 use sidecar_http::Coded;
 
-const HELLO: &str = include_str!("../../tests/vectors/spec/hello-job.yaml");
 const REGISTRY: &str = "litware.azurecr.io/cleanroom";
-const IMAGES: [&str; 9] = [
-    "init",
-    "skr-agent",
-    "skr-agent-virtual",
-    "secrets",
-    "identity",
-    "governance",
-    "otel-collector",
-    "blobfuse-shim",
-    "code-launcher",
-];
-
-fn group(insecure_virtual: bool) -> ContainerGroup {
-    let entries = IMAGES.iter().enumerate().map(|(index, name)| {
-        let entry = json!({"name": name, "digest": format!("sha256:{index:064x}")});
-        serde_json::from_value::<ImageEntry>(entry).unwrap()
-    });
-    let deployment = Deployment {
-        contract_id: "collab1".to_owned(),
-        ccf_endpoint: "https://cgs.operator.example".to_owned(),
-        service_cert_pem: "certificate".to_owned(),
-        extra_roots_pem: None,
-        insecure_virtual,
-    };
-    let spec = Specification::from_yaml(HELLO).unwrap();
-    build(&spec, &deployment, &ImageManifest::new(entries.collect())).unwrap()
-}
-
-fn layers() -> BTreeMap<String, Vec<String>> {
-    let hashes = (0..IMAGES.len()).map(|index| {
-        (
-            format!("sha256:{index:064x}"),
-            vec![format!("{:064x}", index + 1000)],
-        )
-    });
-    hashes.collect()
-}
 
 fn policy(group: &ContainerGroup) -> PolicyText {
     let options = CceOptions {
@@ -140,7 +102,7 @@ fn every_container_that_differs_from_the_policy_is_refused() {
             one.capabilities.clear();
         }),
         ("deviceHash not found", |one| {
-            one.layers[0] = "ff".repeat(32)
+            one.layers[1] = "ff".repeat(32)
         }),
     ];
     for (expected, change) in changes {

@@ -1,29 +1,11 @@
 use serde_json::{Map, Value, json};
 
-use super::cce::PolicyText;
+use super::cce::{DEFAULT_CAPABILITIES, PolicyText};
 use super::template::{self, TemplateOptions};
 use crate::{Container, ContainerGroup, PolicyError};
 
 /// Of the container group resource.
 const API_VERSION: &str = "2023-05-01";
-
-/// Capabilities of a container that is not privileged, where a template names none.
-const DEFAULT_CAPABILITIES: [&str; 14] = [
-    "AUDIT_WRITE",
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "MKNOD",
-    "NET_BIND_SERVICE",
-    "NET_RAW",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYS_CHROOT",
-];
 
 /// `cleanroom-arm-template.json`: a confidential container group with its policy (deployment reference §3.2).
 ///

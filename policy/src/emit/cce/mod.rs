@@ -14,6 +14,7 @@ pub use model::{
     Capabilities, Container, EnvRule, ExecProcess, Fragment, Identity, Mount, Origin, Policy,
     Profile, Strategy, User,
 };
+pub(crate) use platform::DEFAULT_CAPABILITIES;
 pub use platform::{
     OpenVariable, fragment_of_the_platform, open_variables, pause, resolv_conf, volume,
 };

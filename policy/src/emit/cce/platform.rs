@@ -7,8 +7,9 @@ const PAUSE_LAYER: &str = "16b514057a06ad665f92c02863aca074fd5976c755d26bff16365
 /// The path that a container runtime gives a container whose image names none.
 pub(super) const DEFAULT_PATH: &str =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// In the order of the platform's own tool: the text is measured.
-const PAUSE_CAPABILITIES: [&str; 14] = [
+/// What a container has that is not privileged and names none, the pause container among them. In the order of the platform's
+/// own tool: the text is measured.
+pub(crate) const DEFAULT_CAPABILITIES: [&str; 14] = [
     "CHOWN",
     "DAC_OVERRIDE",
     "FSETID",
@@ -30,7 +31,7 @@ pub fn pause(stdio: bool) -> Container {
     Container {
         allow_elevated: false,
         allow_stdio_access: stdio,
-        capabilities: Capabilities::of(PAUSE_CAPABILITIES),
+        capabilities: Capabilities::of(DEFAULT_CAPABILITIES),
         command: Some(vec!["/pause".to_owned()]),
         env_rules: vec![
             EnvRule::exact("PATH", DEFAULT_PATH),
