@@ -9,9 +9,7 @@ use blob_fs::{Mode, Options};
 use blob_store::testing::Faulty;
 use blob_store::{AzureConfig, AzureStore, CustomerKey, FixedToken, Token, TokenSource};
 use cleanroom_crypto::Dek;
-use emulators::world::{ENTRA_HOST, World, WorldConfig};
-use serde_json::Value;
-use sidecar_http::Request;
+use emulators::world::{World, WorldConfig};
 
 use crate::room::{Mount, options};
 
@@ -33,7 +31,11 @@ impl Account {
         let mut config = WorldConfig::two_parties();
         config.parties[0].storage_accounts[0].hierarchical = hierarchical;
         let world = runtime.block_on(World::start(config)).unwrap();
-        let token = runtime.block_on(token(&world));
+        let token = Token::new(
+            runtime
+                .block_on(test_support::storage_token(&world, "litware"))
+                .unwrap(),
+        );
         let account = Self {
             world,
             runtime,
@@ -94,24 +96,4 @@ impl Account {
     pub(crate) fn names(&self) -> Vec<String> {
         self.world.services().blob.names(ACCOUNT, "data")
     }
-}
-
-async fn token(world: &World) -> Token {
-    let party = &world.config().parties[0];
-    let client = party.service_principal.as_ref().unwrap();
-    let mut url = world.url(ENTRA_HOST);
-    url.set_path(&format!("/{}/oauth2/v2.0/token", party.tenant_id));
-    let request = Request::post("Entra ID", url).form(&[
-        ("grant_type", "client_credentials"),
-        ("client_id", &client.client_id),
-        ("client_secret", &client.secret),
-        ("scope", "https://storage.azure.com/.default"),
-    ]);
-    let response = test_support::https(world)
-        .unwrap()
-        .send(&request)
-        .await
-        .unwrap();
-    let body: Value = response.json("Entra ID").unwrap();
-    Token::new(body["access_token"].as_str().unwrap().to_owned())
 }

@@ -13,9 +13,7 @@ use blob_store::{
     AzureConfig, AzureStore, BlobStore, Condition, CustomerKey, FixedToken, Metadata, Token,
 };
 use cleanroom_crypto::Dek;
-use emulators::world::{ENTRA_HOST, World, WorldConfig};
-use serde_json::Value;
-use sidecar_http::Request;
+use emulators::world::{World, WorldConfig};
 
 use crate::room::{Mount, errno, pattern};
 use crate::{BlockSize, Integrity, Mode, Params, mount, read, refusal};
@@ -315,23 +313,10 @@ fn noticed_key(way: &Way, scene: &Scene) -> &'static str {
 async fn read_under_another_customer_key() -> Result<Vec<u8>, String> {
     let world = World::start(WorldConfig::two_parties()).await.unwrap();
     let party = &world.config().parties[0];
-    let client = party.service_principal.as_ref().unwrap();
-    let mut url = world.url(ENTRA_HOST);
-    url.set_path(&format!("/{}/oauth2/v2.0/token", party.tenant_id));
-    let request = Request::post("Entra ID", url).form(&[
-        ("grant_type", "client_credentials"),
-        ("client_id", &client.client_id),
-        ("client_secret", &client.secret),
-        ("scope", "https://storage.azure.com/.default"),
-    ]);
     let https = test_support::https(&world).unwrap();
-    let answer: Value = https
-        .send(&request)
+    let token = test_support::storage_token(&world, &party.name)
         .await
-        .unwrap()
-        .json("Entra ID")
         .unwrap();
-    let token = answer["access_token"].as_str().unwrap().to_owned();
     let store = |key: u8| {
         let account = &party.storage_accounts[0].name;
         let endpoint = world.url(&format!("{account}.blob.core.windows.net"));

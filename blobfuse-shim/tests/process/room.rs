@@ -19,14 +19,14 @@ use base64::engine::general_purpose::STANDARD;
 use blob_store::{AzureConfig, AzureStore, BlobStore, Condition, CustomerKey, FixedToken, Token};
 use bytes::Bytes;
 use cleanroom_crypto::Dek;
-use emulators::world::{ENTRA_HOST, World, WorldConfig};
+use emulators::world::{World, WorldConfig};
 use http::{Method, StatusCode};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use sidecar_http::{CallError, Request, UnixClient};
+use sidecar_http::{CallError, UnixClient};
 
 pub(crate) const APPLICATION: u32 = 1000;
 pub(crate) const LAUNCHER: u32 = 10031;
@@ -54,7 +54,9 @@ impl Room {
     pub(crate) fn of(config: WorldConfig) -> Self {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let world = runtime.block_on(World::start(config)).unwrap();
-        let token = runtime.block_on(token(&world));
+        let token = runtime
+            .block_on(test_support::storage_token(&world, "litware"))
+            .unwrap();
         let dir = tempfile::tempdir().unwrap();
         let open = fs::Permissions::from_mode(0o755);
         fs::set_permissions(dir.path(), open).unwrap();
@@ -409,24 +411,4 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
         .build()
         .unwrap()
         .block_on(work)
-}
-
-async fn token(world: &World) -> String {
-    let party = &world.config().parties[0];
-    let client = party.service_principal.as_ref().unwrap();
-    let mut url = world.url(ENTRA_HOST);
-    url.set_path(&format!("/{}/oauth2/v2.0/token", party.tenant_id));
-    let request = Request::post("Entra ID", url).form(&[
-        ("grant_type", "client_credentials"),
-        ("client_id", &client.client_id),
-        ("client_secret", &client.secret),
-        ("scope", "https://storage.azure.com/.default"),
-    ]);
-    let response = test_support::https(world)
-        .unwrap()
-        .send(&request)
-        .await
-        .unwrap();
-    let body: Value = response.json("Entra ID").unwrap();
-    body["access_token"].as_str().unwrap().to_owned()
 }

@@ -14,13 +14,10 @@ use blob_store::{AzureConfig, AzureStore, FixedToken, Token};
 use blobfuse_shim::fuse;
 use bytes::Bytes;
 use cleanroom_crypto::Dek;
-use emulators::world::ENTRA_HOST;
 use http::{Method, header};
 use nix::mount::{MntFlags, umount2};
-use serde_json::Value;
 use sidecar_http::Request;
 use tokio::sync::oneshot;
-use url::Url;
 
 use crate::owner::{ACCOUNT, Owner, pattern};
 
@@ -72,23 +69,6 @@ async fn put(owner: &Owner, token: &str, container: &str, name: &str, body: Vec<
     }
     list.push_str("</BlockList>");
     send("comp=blocklist", list.into(), "application/xml").await;
-}
-
-async fn token(owner: &Owner) -> String {
-    let party = &owner.world.config().parties[0];
-    let client = party.service_principal.as_ref().unwrap();
-    let mut url: Url = owner.world.url(ENTRA_HOST);
-    url.set_path(&format!("/{}/oauth2/v2.0/token", party.tenant_id));
-    let request = Request::post("Entra ID", url).form(&[
-        ("grant_type", "client_credentials"),
-        ("client_id", &client.client_id),
-        ("client_secret", &client.secret),
-        ("scope", "https://storage.azure.com/.default"),
-    ]);
-    let client = test_support::https(&owner.world).unwrap();
-    let response = client.send(&request).await.unwrap();
-    let body: Value = response.json("Entra ID").unwrap();
-    body["access_token"].as_str().unwrap().to_owned()
 }
 
 /// A kernel mount of a container, as the shim of a room makes it.
@@ -162,7 +142,9 @@ async fn files_that_azcopy_uploads_mount_verify_and_download() {
     );
     let local = "datastore verify --name data --config datastores.yaml --src sealed";
     assert_eq!(owner.ok(local)["bad"], 0);
-    let token = token(&owner).await;
+    let token = test_support::storage_token(&owner.world, "litware")
+        .await
+        .unwrap();
     for (name, body) in owner.tree("sealed") {
         put(&owner, &token, "data", &name, body).await;
     }

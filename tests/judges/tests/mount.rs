@@ -26,9 +26,7 @@ use blob_format::Format;
 use blob_fs::{Mode, Options};
 use blob_store::testing::{Faulty, MemoryStore};
 use blob_store::{AzureConfig, AzureStore, BlobStore, Condition, FixedToken, Token};
-use emulators::world::ENTRA_HOST;
 use serde_json::{Value, json};
-use sidecar_http::Request;
 
 use room::{Mount, pattern};
 use stage::{Stage, play};
@@ -82,19 +80,9 @@ fn write_files(mount: &Mount, clear: &Path) -> Vec<&'static str> {
 
 async fn storage(stage: &Stage, container: &str) -> AzureStore {
     let party = &stage.world.config().parties[0];
-    let client = party.service_principal.as_ref().unwrap();
-    let mut url = stage.world.url(ENTRA_HOST);
-    url.set_path(&format!("/{}/oauth2/v2.0/token", party.tenant_id));
-    let request = Request::post("Entra ID", url).form(&[
-        ("grant_type", "client_credentials"),
-        ("client_id", &client.client_id),
-        ("client_secret", &client.secret),
-        ("scope", "https://storage.azure.com/.default"),
-    ]);
     let https = test_support::https(&stage.world).unwrap();
-    let answer = https.send(&request).await.unwrap();
-    let answer: Value = answer.json("Entra ID").unwrap();
-    let token = Token::new(answer["access_token"].as_str().unwrap().to_owned());
+    let token = test_support::storage_token(&stage.world, &party.name).await;
+    let token = Token::new(token.unwrap());
     let account = &party.storage_accounts[0].name;
     let endpoint = stage.world.url(&format!("{account}.blob.core.windows.net"));
     let config = AzureConfig::new(endpoint, container, Arc::new(FixedToken(token)));

@@ -3,10 +3,12 @@
 mod kek;
 mod search;
 
+use std::error::Error;
 use std::net::SocketAddr;
 
-use emulators::world::{CGS_HOST, World};
-use sidecar_http::{HttpsClient, HttpsError, Trust};
+use emulators::world::{CGS_HOST, ENTRA_HOST, World};
+use serde_json::Value;
+use sidecar_http::{HttpsClient, HttpsError, Request, Trust};
 
 pub use kek::KekOwner;
 pub use search::Secrets;
@@ -36,6 +38,33 @@ pub fn cgs_trust(world: &World) -> Result<Trust, HttpsError> {
 pub fn https(world: &World) -> Result<HttpsClient, HttpsError> {
     sidecar_http::install_crypto_provider();
     HttpsClient::new(&trust(world)?)
+}
+
+/// A party's token for storage, as its service principal gets it from Entra ID.
+///
+/// # Errors
+/// The world has no such party, or it gets no token.
+pub async fn storage_token(
+    world: &World,
+    party: &str,
+) -> Result<String, Box<dyn Error + Send + Sync>> {
+    let mut parties = world.config().parties.iter();
+    let party = parties
+        .find(|one| one.name == party)
+        .ok_or("no such party")?;
+    let client = party.service_principal.as_ref().ok_or("no principal")?;
+    let mut url = world.url(ENTRA_HOST);
+    url.set_path(&format!("/{}/oauth2/v2.0/token", party.tenant_id));
+    let request = Request::post("Entra ID", url).form(&[
+        ("grant_type", "client_credentials"),
+        ("client_id", &client.client_id),
+        ("client_secret", &client.secret),
+        ("scope", "https://storage.azure.com/.default"),
+    ]);
+    let response = https(world)?.send(&request).await?;
+    let body: Value = response.json("Entra ID")?;
+    let token = body.get("access_token").and_then(Value::as_str);
+    Ok(token.ok_or("no token")?.to_owned())
 }
 
 fn resolve(trust: Trust, world: &World) -> Trust {

@@ -11,9 +11,8 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use blob_store::{AzureConfig, AzureStore, BlobStore, FixedToken, Token};
 use emulators::upset::{Kind, Upset};
-use emulators::world::{ENTRA_HOST, World, WorldConfig};
+use emulators::world::{World, WorldConfig};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sidecar_http::{HttpsClient, Trust};
 use url::Url;
 
@@ -116,26 +115,11 @@ async fn serve(world: &World, delay: &Arc<AtomicU64>) -> anyhow::Result<Emulated
         url: world.url(HOST),
         ca_pem: world.ca_pem().to_owned(),
         plain,
-        token: token(world).await?,
+        token: test_support::storage_token(world, "litware")
+            .await
+            .map_err(anyhow::Error::from_boxed)?,
     };
     sidecar_http::install_crypto_provider();
     emulated.azure()?.create_container().await?;
     Ok(emulated)
-}
-
-async fn token(world: &World) -> anyhow::Result<String> {
-    let party = world.config().parties.first().context("a party")?;
-    let client = party.service_principal.as_ref().context("a principal")?;
-    let mut url = world.url(ENTRA_HOST);
-    url.set_path(&format!("/{}/oauth2/v2.0/token", party.tenant_id));
-    let request = sidecar_http::Request::post("Entra ID", url).form(&[
-        ("grant_type", "client_credentials"),
-        ("client_id", &client.client_id),
-        ("client_secret", &client.secret),
-        ("scope", "https://storage.azure.com/.default"),
-    ]);
-    let response = test_support::https(world)?.send(&request).await?;
-    let body: Value = response.json("Entra ID")?;
-    let token = body.get("access_token").and_then(Value::as_str);
-    Ok(token.context("no token")?.to_owned())
 }
