@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use blob_format::FormatError;
+use blob_store::StoreError;
 use cleanroom_crypto::{Dek, Zeroizing, kdf, mac};
 use serde::Serialize;
 use sidecar_http::Coded;
@@ -40,13 +41,12 @@ impl Findings {
         let code = error.code().to_owned();
         let file = Some(file_id(dek, path).unwrap_or_default());
         let mut list = lock(&self.list);
-        let finding = match list.len() {
-            count if count > MOST => return,
-            MOST => Finding { file: None, code },
-            _ => Finding { file, code },
-        };
-        if list.contains(&finding) {
+        let mut finding = Finding { file, code };
+        if list.len() > MOST || list.contains(&finding) {
             return;
+        }
+        if list.len() == MOST {
+            finding.file = None;
         }
         tracing::warn!(
             file = finding.file,
@@ -58,7 +58,7 @@ impl Findings {
         self.news.send_replace(());
     }
 
-    fn after(&self, seen: usize) -> Vec<Finding> {
+    pub(crate) fn after(&self, seen: usize) -> Vec<Finding> {
         lock(&self.list).get(seen..).unwrap_or_default().to_vec()
     }
 }
@@ -83,9 +83,13 @@ impl FileSystem {
 }
 
 /// Whether an error shows that storage, or whoever writes to it, changed what a writer made.
-const fn is_tampering(error: &FsError) -> bool {
+fn is_tampering(error: &FsError) -> bool {
     match error {
         FsError::Missing => true,
+        // Under CPK the service tells: what it holds was written under another key, or under none.
+        FsError::Store { code, .. } => {
+            [StoreError::WrongKey.code(), StoreError::KeyNotUsed.code()].contains(&code.as_str())
+        }
         FsError::Format(error) => !matches!(
             error,
             FormatError::NotAppend { .. }

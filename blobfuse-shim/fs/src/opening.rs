@@ -48,6 +48,11 @@ impl Inner {
             return Ok(());
         }
         self.measured.keep(path, &stored.info.etag, stored.len);
+        let listed = self.listed(path);
+        if listed.is_some_and(|listed| listed.etag != stored.info.etag) {
+            // Not wrong but old: the next look must not tell it again.
+            self.directories.changed(path);
+        }
         Err(FsError::Gone)
     }
 

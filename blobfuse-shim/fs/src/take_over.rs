@@ -141,7 +141,10 @@ impl Inner {
                 drop(sealed);
                 codec.seal(index, &clear)
             });
-            let (sealed, mark) = sealed.await?;
+            let sealed = sealed.await;
+            let sealed =
+                sealed.inspect_err(|error| inner.findings.report(&inner.dek, &path, error));
+            let (sealed, mark) = sealed?;
             let len = sealed.len() as u64;
             let put = inner.store.put_block(&path, block, sealed.into());
             inner.bounded(put).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use blob_format::manifest::{self, ManifestHmac};
 use blob_store::testing::{Faulty, MemoryStore, Operation};
-use blob_store::{BlobStore, Condition, Metadata};
+use blob_store::{BlobStore, Condition, Metadata, StoreError};
 use sidecar_http::Coded;
 
 use super::{SMALL, bytes, dek, find, fixture, list, mount, options, read_file, write_file};
@@ -349,4 +349,54 @@ async fn findings_are_told_when_they_come_and_are_bounded() {
     assert_eq!(found.last(), Some(&rest));
     let more = tokio::time::timeout(Duration::from_millis(10), reader.next_findings(65));
     assert!(more.await.is_err());
+}
+
+#[tokio::test]
+async fn a_file_that_was_told_is_no_further_file() {
+    let fixture = fixture(SMALL);
+    for number in 0..64 {
+        let name = format!("f{number}");
+        write_file(&fixture.fs, &name, b"content").await.unwrap();
+        fixture.memory.tamper(&name, |blob| blob[40] ^= 1);
+    }
+    let reader = mount(&fixture.memory, SMALL, 7, true);
+    for number in (0..64).chain(0..64) {
+        read_file(&reader, &format!("f{number}")).await.unwrap_err();
+    }
+    let found = reader.findings(0);
+    assert_eq!(found.len(), 64);
+    assert!(found.iter().all(|finding| finding.file.is_some()));
+}
+
+#[tokio::test]
+async fn a_service_that_holds_content_under_another_key_is_a_finding() {
+    let dek = dek(7);
+    let findings = crate::findings::Findings::default();
+    for (error, told) in [
+        (StoreError::WrongKey, true),
+        (StoreError::KeyNotUsed, true),
+        (StoreError::Full, false),
+    ] {
+        let before = findings.after(0).len();
+        findings.report(&dek, "a", &FsError::from(error));
+        assert_eq!(findings.after(before).len(), usize::from(told));
+    }
+}
+
+#[tokio::test]
+async fn content_that_a_commit_cannot_take_over_is_a_finding() {
+    for mode in modes().filter(|mode| matches!(mode, Mode::CseAzure(..))) {
+        let memory = MemoryStore::default();
+        write_file(&mount(&memory, mode, 7, false), "a", &bytes(100_000, 1))
+            .await
+            .unwrap();
+        let fs = mount(&memory, mode, 7, false);
+        let ino = find(&fs, "a").await.unwrap().ino;
+        let handle = fs.open(ino, true, false).await.unwrap().handle;
+        memory.tamper("a", |blob| *blob.last_mut().unwrap() ^= 1);
+        fs.write(handle, 0, b"x").await.unwrap();
+        fs.flush(handle).await.unwrap_err();
+        assert_eq!(fs.findings(0).len(), 1, "{mode:?}");
+        fs.release(handle).await.unwrap();
+    }
 }

@@ -65,6 +65,29 @@ async fn a_replaced_file_has_a_new_inode_and_the_old_one_gives_nothing_of_it() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_replaced_after_it_was_listed_is_opened_at_the_next_look() {
+    for mode in [SMALL, Mode::Cpk] {
+        let memory = MemoryStore::default();
+        write_file(&mount(&memory, mode, 7, false), "a", &bytes(30_000, 1))
+            .await
+            .unwrap();
+        // It believes its listing for long.
+        let fs = mount(&memory, mode, 7, true);
+        let told = find(&fs, "a").await.unwrap();
+        assert_eq!(told.size, 30_000);
+        let other = mount(&memory, mode, 7, false);
+        other.unlink(ROOT, "a").await.unwrap();
+        write_file(&other, "a", &bytes(20_000, 2)).await.unwrap();
+        assert_eq!(
+            fs.open(told.ino, false, false).await.unwrap_err(),
+            FsError::Gone
+        );
+        assert_eq!(find(&fs, "a").await.unwrap().size, 20_000);
+        assert!(read_file(&fs, "a").await.unwrap() == bytes(20_000, 2));
+    }
+}
+
+#[tokio::test]
 async fn a_file_deleted_in_storage_while_it_is_open_cannot_be_opened_again() {
     let memory = MemoryStore::default();
     write_file(&mount(&memory, SMALL, 7, false), "a", b"content")
