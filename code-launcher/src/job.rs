@@ -94,9 +94,16 @@ pub(crate) async fn run(config: &Config, link: Link, process: &Process) -> Outco
             runner.kill();
             let stopped = matches!(error, LaunchError::Stopped);
             // The start is on record, or gets there with the next event, so its failure has to as well.
-            if let LaunchError::Dataset { dataset, .. } | LaunchError::Mount { dataset, .. } =
-                &error
-            {
+            let unused = match &error {
+                LaunchError::Dataset { dataset, .. } | LaunchError::Mount { dataset, .. } => {
+                    Some(dataset.as_str())
+                }
+                LaunchError::Deadline { .. } if !room.timeline.has("datasets_ready") => {
+                    Some("a dataset")
+                }
+                _ => None,
+            };
+            if let Some(dataset) = unused {
                 // A source that is not what the parties agreed to: they hear of it, whatever else fails.
                 let message = format!("{dataset} is not used: {}", error.code());
                 if timeout(POST_MORTEM, room.note("dataset", &message))
@@ -307,13 +314,14 @@ impl Room<'_> {
             logged &= matches!(copied, Ok(Ok(true)));
         }
         self.timeline.mark("application_ended");
-        self.tell_rest(&mut watched).await;
         let sinks = self.config.application.datasinks.keys();
         let sinks: Vec<&Service> = sinks
             .filter_map(|name| self.config.shims.get(name))
             .collect();
         let sealed = self.seal(&sinks).await;
         self.timeline.mark("sinks_sealed");
+        // With what a seal found in its sink.
+        self.tell_rest(&mut watched).await;
         let message = format!(
             "{} container terminated with exit code {code}",
             self.config.application.name

@@ -253,6 +253,16 @@ async fn a_dataset_that_failed_for_good_ends_the_room_with_its_shims_own_reason(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_dataset_that_is_never_ready_is_told_like_one_that_failed() {
+    let room = Room::new().await;
+    room.peers.let_shim_wait("input");
+    let ended = room.run(&["copy"], &["--start-deadline", "1"]).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    let told = room.peers.events("dataset");
+    assert!(told[0].ends_with("is not used: CR-LAUNCH-0004"), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_not_what_the_contract_pins_is_refused_and_the_parties_read_it_in_the_ledger()
  {
     let room = Room::new().await;

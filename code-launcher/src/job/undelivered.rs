@@ -14,8 +14,10 @@ use crate::{APPLICATION_FOLDER, AUDIT_FOLDER};
 
 /// Name of the file in the telemetry sink: one JSON object a line, in the order in which the events failed.
 const FILE: &str = "undelivered-events.jsonl";
-/// Events of one room; it tells a short story.
+/// Events of one scope; a room tells a short story.
 const MOST: usize = 64;
+/// Each mount tells of 65 files at most, and of its end.
+const MOST_OF_DATASETS: usize = 4096;
 /// Bytes of one message and of one reason.
 const LONGEST: usize = 16 << 10;
 
@@ -72,8 +74,13 @@ impl Undelivered {
             reason: cut(reason),
         };
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        // Start and exit have the default scope: never too many, and never left out.
-        if records.len() < MOST || scope.is_empty() {
+        // Start and exit have the default scope: never too many, and never left out. No scope takes the place of another.
+        let most = match scope {
+            "" => usize::MAX,
+            "dataset" => MOST_OF_DATASETS,
+            _ => MOST,
+        };
+        if records.iter().filter(|one| one.scope == scope).count() < most {
             records.push(record);
         }
     }
@@ -127,6 +134,7 @@ mod tests {
         for _ in 0..2 * MOST {
             kept.keep("launcher", "again", None);
         }
+        kept.keep("dataset", "output sealed: 00", None);
         kept.write(telemetry.path()).unwrap();
         let written = telemetry.path().join("application/audit").join(FILE);
         let text = std::fs::read_to_string(written).unwrap();
@@ -134,7 +142,9 @@ mod tests {
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
-        assert_eq!(lines.len(), MOST);
+        // One scope takes no other's place.
+        assert_eq!(lines.len(), 3 + MOST);
+        assert_eq!(lines.last().unwrap()["message"], "output sealed: 00");
         let mut first = lines[0].clone();
         let time = first["time"].take();
         OffsetDateTime::parse(time.as_str().unwrap(), &Rfc3339).unwrap();

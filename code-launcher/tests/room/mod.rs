@@ -179,8 +179,10 @@ impl Room {
                 "--consent-interval",
                 "1",
             ])
-            .args(["--logs-sink", SHIMS[2].0, "--telemetry-sink", SHIMS[3].0])
-            .args(["--start-deadline", "30"]);
+            .args(["--logs-sink", SHIMS[2].0, "--telemetry-sink", SHIMS[3].0]);
+        if !further.contains(&"--start-deadline") {
+            launcher.args(["--start-deadline", "30"]);
+        }
         for (name, uid) in SHIMS {
             launcher.arg("--shim").arg(format!("{name}={uid}"));
         }
