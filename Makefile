@@ -59,7 +59,7 @@ image-cvm: setup $(BIN)/image
 	images/cvm/build $(BIN)/image $(CVM)/dist/cvm-attestation-agent .work/image-cvm --gzip
 	tests/with-docker images/cvm/smoke $(BIN)/image .work/image-cvm
 
-# Every parser of foreign input: its corpus, then 5 s of search.
+# Each fuzz target: its corpus, then 5 s of search.
 fuzz-smoke: setup
 	tests/fuzz/run smoke
 

@@ -42,7 +42,7 @@ pub const GOVERNANCE: Service = fixed("governance", 10030);
 pub const OTEL_COLLECTOR: Service = fixed("otel-collector", 10001);
 /// Starts the application.
 pub const CODE_LAUNCHER: Service = fixed("code-launcher", 10031);
-/// The only way in and out for an application.
+/// Set aside for the proxy of an application with network access; there is none yet.
 pub const PROXY: Service = fixed("proxy", 10015);
 
 /// The services that exist at most once per group.
