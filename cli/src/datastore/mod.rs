@@ -16,7 +16,7 @@ pub(crate) use self::remote::download;
 use crate::CliError;
 use crate::credential::Access;
 use crate::stores::{self, DataStore, DataStores};
-use crate::transfer::{Journal, Limits, Moved};
+use crate::transfer::{Journal, Known, Limits, Moved};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataStoreCommand {
@@ -73,27 +73,43 @@ impl Which {
         journal(&self.config, &self.name, what)
     }
 
-    /// Notes which manifest was written.
-    fn record(&self, name: &str, root: Option<&String>) -> Result<(), CliError> {
+    /// Changes what is noted of a datastore.
+    fn note(&self, name: &str, change: impl FnOnce(&mut DataStore)) -> Result<(), CliError> {
         stores::update(&self.config, |stores| {
-            stores.find_mut(name)?.manifest_hmac = root.cloned();
+            change(stores.find_mut(name)?);
             Ok(())
         })
+    }
+
+    /// Notes that storage has a manifest of ours which was not known to have reached it.
+    fn found(&self, store: &DataStore, root: Option<&str>) -> Result<(), CliError> {
+        match root {
+            Some(root) if store.manifest_hmac.as_deref() != Some(root) => {
+                warn_of_pins(store, root);
+                self.note(&store.name, |store| store.settle(root))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
 impl Pin {
-    fn of(&self, store: &DataStore) -> Result<Option<ManifestHmac>, CliError> {
+    fn of(&self, store: &DataStore) -> Result<Known, CliError> {
         match self {
             Self {
                 any_manifest: true, ..
-            } => Ok(None),
+            } => Ok(Known::default()),
             Self {
                 manifest_hmac: Some(given),
                 ..
-            } => Ok(Some(*given)),
-            _ => Ok(store.manifest()?),
+            } => Ok(Known::only(*given)),
+            _ => Ok(store.known()?),
         }
+    }
+
+    /// Whether what passes is a manifest of ours, to be noted.
+    const fn is_recorded(&self) -> bool {
+        self.manifest_hmac.is_none() && !self.any_manifest
     }
 }
 
@@ -121,9 +137,9 @@ pub(crate) async fn run(command: DataStoreCommand, access: &Access) -> Result<()
     clippy::print_stderr,
     reason = "a warning to the person at the terminal"
 )]
-fn warn_of_pins(store: &DataStore, moved: &Moved) {
+fn warn_of_pins(store: &DataStore, root: &str) {
     if let Some(before) = &store.manifest_hmac
-        && moved.root.as_ref() != Some(before)
+        && before != root
     {
         eprintln!(
             "{}: the dataset changed. A contract that pins the manifest {before} no longer matches it: rooms under that \

@@ -1,13 +1,11 @@
 use std::path::PathBuf;
 
-use blob_format::manifest::ManifestHmac;
-
 use super::{Limits, Pin, Which, open};
 use crate::CliError;
 use crate::config::read_specification;
 use crate::credential::Access;
 use crate::stores::DataStore;
-use crate::transfer::{Engine, Report, Verify};
+use crate::transfer::{Engine, Known, Report, Verify};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct VerifyArgs {
@@ -49,7 +47,7 @@ pub(super) async fn run(args: &VerifyArgs, access: &Access) -> Result<(), CliErr
     let verify = Verify {
         of: &dataset,
         engine: &Engine::new(&args.limits),
-        pinned,
+        pinned: &pinned,
         quick: args.quick,
         contents: None,
     };
@@ -58,25 +56,32 @@ pub(super) async fn run(args: &VerifyArgs, access: &Access) -> Result<(), CliErr
         Output::Json => crate::print(&report.to_json())?,
         Output::Table => table(&report),
     }
-    report.finish(&store.name)
+    let root = report.root.clone();
+    report.finish(&store.name)?;
+    let is_recorded = args.pin.is_recorded() && args.cleanroom_config.is_none();
+    if is_recorded && args.src.is_none() {
+        args.which.found(&store, Some(&root))?;
+    }
+    Ok(())
 }
 
 /// What the manifest must be. An unknown one is an error: an old dataset with its old manifest would pass.
-fn pinned(args: &VerifyArgs, store: &DataStore) -> Result<Option<ManifestHmac>, CliError> {
+fn pinned(args: &VerifyArgs, store: &DataStore) -> Result<Known, CliError> {
     let missing = |argument, reason: String| Err(CliError::Argument { argument, reason });
     if args.pin.any_manifest {
-        return Ok(None);
+        return Ok(Known::default());
     }
     let Some(path) = &args.cleanroom_config else {
-        return match args.pin.of(store)? {
-            Some(pinned) => Ok(Some(pinned)),
-            None => missing(
+        let pinned = args.pin.of(store)?;
+        if pinned.is_any() {
+            return missing(
                 "--manifest-hmac",
                 "no manifest of this datastore was written from here; give the keyed root, a contract that pins it with \
                  --cleanroom-config, or take any with --any-manifest"
                     .to_owned(),
-            ),
-        };
+            );
+        }
+        return Ok(pinned);
     };
     let spec = read_specification(path)?;
     for point in spec
@@ -84,7 +89,7 @@ fn pinned(args: &VerifyArgs, store: &DataStore) -> Result<Option<ManifestHmac>, 
         .filter(|point| point.store.id == store.name)
     {
         if let Some(hmac) = point.protection.configuration()?.manifest_hmac {
-            return Ok(Some(hmac.parse()?));
+            return Ok(Known::only(hmac.parse()?));
         }
     }
     missing(

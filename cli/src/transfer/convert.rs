@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use blob_format::manifest::{Entry, Manifest, ManifestHmac};
+use blob_format::manifest::{Entry, Manifest};
 use blob_store::Condition;
 use futures::StreamExt;
 
@@ -15,7 +15,7 @@ use super::place::Listing;
 use super::read::Stored;
 use super::verify::Verify;
 use super::write::Writer;
-use super::{Dataset, Moved, list};
+use super::{Dataset, Known, Moved, list};
 use crate::CliError;
 
 /// Writes every file of a dataset into another one, in that one's layout and under its key, and reads all of it back.
@@ -27,7 +27,7 @@ pub(crate) struct Convert<'a> {
     pub(crate) writing: &'a Engine,
     pub(crate) journal: &'a Journal,
     /// What the manifest of the old dataset must be.
-    pub(crate) pinned: Option<ManifestHmac>,
+    pub(crate) pinned: &'a Known,
 }
 
 impl Convert<'_> {
@@ -72,7 +72,7 @@ impl Convert<'_> {
         let verify = Verify {
             of: self.to,
             engine: self.reading,
-            pinned: Some(root),
+            pinned: &Known::only(root),
             quick: false,
             contents: Some(&contents),
         };

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use blob_format::FormatError;
-use blob_format::manifest::{Entry, Manifest, ManifestHmac};
+use blob_format::manifest::{Entry, Manifest};
 use blob_store::BlobInfo;
 use futures::StreamExt;
 
@@ -15,7 +15,7 @@ use super::journal::{Done, Journal};
 use super::partial::Partial;
 use super::place::blocking;
 use super::read::{Stored, Verdict};
-use super::{Dataset, Moved, PART, list, refusal};
+use super::{Dataset, Known, Moved, PART, list, refusal};
 use crate::CliError;
 
 /// Opens every file of a dataset into a folder.
@@ -27,7 +27,7 @@ pub(crate) struct Download<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) journal: &'a Journal,
     /// What the manifest must be.
-    pub(crate) pinned: Option<ManifestHmac>,
+    pub(crate) pinned: &'a Known,
 }
 
 /// One file to come.

@@ -16,7 +16,7 @@ use cleanroom_crypto::Dek;
 
 use crate::CliError;
 use crate::transfer::{
-    Dataset, Download, Engine, Folder, Journal, Layout, Limits, Moved, Place, Upload,
+    Dataset, Download, Engine, Expect, Folder, Journal, Known, Layout, Limits, Moved, Place, Upload,
 };
 
 /// What a request does: its kind, the blob, and how many bytes go or come.
@@ -153,7 +153,10 @@ impl BlobStore for Meddled {
     }
 
     fn delete<'a>(&'a self, name: &'a str, condition: &'a Condition) -> Outcome<'a, ()> {
-        self.inner.delete(name, condition)
+        Box::pin(async move {
+            self.meet("delete", name, 0)?;
+            self.inner.delete(name, condition).await
+        })
     }
 }
 
@@ -231,11 +234,23 @@ impl Desk {
         known: Option<ManifestHmac>,
         mirror: bool,
     ) -> Result<Moved, CliError> {
+        let known = known.map(Known::only).unwrap_or_default();
+        self.upload_with(folder, &known, &|_| Ok(()), mirror).await
+    }
+
+    pub(super) async fn upload_with(
+        &self,
+        folder: &str,
+        known: &Known,
+        expect: &Expect<'_>,
+        mirror: bool,
+    ) -> Result<Moved, CliError> {
         let upload = Upload {
             to: &self.dataset,
             engine: &Engine::new(&self.limits),
             journal: &Arc::new(self.journal("upload")),
             known,
+            expect,
             mirror,
         };
         upload.run(&self.path(folder)).await
@@ -250,7 +265,8 @@ impl Desk {
             to,
             engine: &Engine::new(&self.limits),
             journal: &Arc::new(self.journal("encrypt")),
-            known: None,
+            known: &Known::default(),
+            expect: &|_| Ok(()),
             mirror: false,
         };
         upload.run(&self.path(folder)).await
@@ -269,7 +285,7 @@ impl Desk {
             from,
             engine: &Engine::new(&self.limits),
             journal: &self.journal(&format!("download-{folder}")),
-            pinned: None,
+            pinned: &Known::default(),
         };
         download.run(&self.path(folder)).await
     }

@@ -10,7 +10,7 @@ use blob_store::{BlobStore, Condition, StoreError};
 use super::desk::{Desk, dataset, failed, tree};
 use crate::CliError;
 use crate::transfer::verify::{Report, Verdict, Verify};
-use crate::transfer::{Convert, Dataset, Engine, Moved, Place};
+use crate::transfer::{Convert, Dataset, Engine, Known, Moved, Place};
 
 async fn verify(
     of: &Arc<Dataset>,
@@ -20,7 +20,7 @@ async fn verify(
     let verify = Verify {
         of,
         engine: &Engine::new(&crate::transfer::Limits::default()),
-        pinned,
+        pinned: &pinned.map(Known::only).unwrap_or_default(),
         quick,
         contents: None,
     };
@@ -143,7 +143,7 @@ async fn convert(desk: &Desk, to: &Arc<Dataset>, parallel: u16) -> Result<Moved,
         reading: &Engine::new(&limits),
         writing: &Engine::new(&limits),
         journal: &desk.journal("convert"),
-        pinned: None,
+        pinned: &Known::default(),
     };
     convert.run().await
 }
@@ -211,7 +211,7 @@ async fn an_interrupted_conversion_goes_on_and_damage_on_either_side_is_found() 
         reading: &Engine::new(&desk.limits),
         writing: &Engine::new(&desk.limits),
         journal: &other,
-        pinned: None,
+        pinned: &Known::default(),
     };
     let error = convert.run().await.unwrap_err();
     assert_eq!(failed(&error), [("b", "CR-FORMAT-0020")]);
