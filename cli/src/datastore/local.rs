@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::remote::of_folder;
-use super::{Limits, Pin, Which, open, warn_of_none};
+use super::{Limits, Pin, Which, open, warn_of_unpinned};
 use crate::CliError;
 use crate::transfer::{Download, Engine, Known, Upload};
 
@@ -71,7 +71,7 @@ pub(super) async fn decrypt(args: &DecryptArgs) -> Result<(), CliError> {
         pinned: &args.pin.of(&store)?,
     };
     let moved = download.run(to).await?;
-    warn_of_none(&store, &moved);
+    warn_of_unpinned(&store, &moved);
     crate::print(&moved.to_json())
 }
 

@@ -149,16 +149,22 @@ fn warn_of_pins(store: &DataStore, root: &str) {
     }
 }
 
-/// Says that nothing can be noticed without a manifest.
+/// Says what cannot be noticed without a manifest, or with any.
 #[expect(
     clippy::print_stderr,
     reason = "a warning to the person at the terminal"
 )]
-fn warn_of_none(store: &DataStore, moved: &Moved) {
-    if moved.root.is_none() {
-        eprintln!(
+fn warn_of_unpinned(store: &DataStore, moved: &Moved) {
+    match (&moved.root, moved.pinned) {
+        (None, _) => eprintln!(
             "{}: there is no manifest, so a missing or older file cannot be noticed",
             store.name
-        );
+        ),
+        (Some(root), Some(false)) => eprintln!(
+            "{}: the manifest {root} was not pinned, so an older dataset with its older manifest cannot be noticed; compare \
+             it with what its writer says",
+            store.name
+        ),
+        (Some(_), _) => {}
     }
 }

@@ -5,7 +5,7 @@ use blob_format::manifest::ManifestHmac;
 use cleanroom_crypto::digest;
 use serde_json::json;
 
-use super::{Limits, Pin, Which, journal, open, warn_of_none, warn_of_pins};
+use super::{Limits, Pin, Which, journal, open, warn_of_pins, warn_of_unpinned};
 use crate::CliError;
 use crate::credential::Azure;
 use crate::stores::{self, DataStore, DataStores};
@@ -124,7 +124,7 @@ async fn fetch(
         pinned,
     };
     let moved = download.run(&target).await?;
-    warn_of_none(store, &moved);
+    warn_of_unpinned(store, &moved);
     let mut shown = moved.to_json();
     if let Some(shown) = shown.as_object_mut() {
         shown.insert("folder".to_owned(), json!(target));
@@ -160,6 +160,7 @@ pub(super) async fn convert(args: &ConvertArgs, azure: &Azure) -> Result<(), Cli
         pinned: &args.pin.of(from)?,
     };
     let moved = convert.run().await?;
+    warn_of_unpinned(from, &moved);
     if let Some(root) = &moved.root {
         args.which.note(&to.name, |store| store.settle(root))?;
         warn_of_pins(to, root);

@@ -78,6 +78,7 @@ impl Convert<'_> {
         };
         verify.run().await?.finish(&self.to.name)?;
         moved.root = Some(root.to_string());
+        moved.pinned = Some(!self.pinned.is_any());
         Ok(moved)
     }
 }

@@ -69,6 +69,7 @@ impl Download<'_> {
         collected?;
         failures.finish(self.from)?;
         moved.root = hmac;
+        moved.pinned = Some(!self.pinned.is_any());
         Ok(moved)
     }
 }

@@ -66,6 +66,8 @@ pub(crate) struct Moved {
     pub(crate) unchanged: u64,
     /// Of a dataset with a manifest: the keyed root of it, hexadecimal.
     pub(crate) root: Option<String>,
+    /// Of a dataset that was read: whether its manifest had to be a certain one.
+    pub(crate) pinned: Option<bool>,
 }
 
 impl Moved {
@@ -77,12 +79,16 @@ impl Moved {
 
     /// As a command prints it.
     pub(crate) fn to_json(&self) -> Value {
-        json!({
+        let mut shown = json!({
             "files": self.files,
             "bytes": self.bytes,
             "unchanged": self.unchanged,
             "manifestHmac": self.root,
-        })
+        });
+        if let (Some(pinned), Some(shown)) = (self.pinned, shown.as_object_mut()) {
+            shown.insert("pinned".to_owned(), pinned.into());
+        }
+        shown
     }
 }
 

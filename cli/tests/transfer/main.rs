@@ -177,3 +177,21 @@ async fn storage_that_throttles_breaks_and_forgets_tokens_costs_time_only() {
     assert_eq!(shown["files"], 6);
     assert!(owner.tree("out/data/data") == owner.tree("in"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_was_not_pinned_is_said() {
+    let owner = Owner::new("data", "CSE").await;
+    owner.write("in/a", b"one");
+    owner.ok("datastore upload --name data --config datastores.yaml --src in");
+    let download = "datastore download --name data --config datastores.yaml --dst out";
+    for (line, pinned) in [
+        (download.to_owned(), true),
+        (format!("{download} --any-manifest"), false),
+    ] {
+        let output = owner.run(&line);
+        let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(shown["pinned"], pinned);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(said.contains("was not pinned"), !pinned, "{said}");
+    }
+}
