@@ -107,6 +107,21 @@ impl Pin {
         }
     }
 
+    /// As [`Pin::of`]; an unknown manifest is an error, as an old dataset with its old manifest would pass.
+    fn demanded(&self, store: &DataStore) -> Result<Known, CliError> {
+        let pinned = self.of(store)?;
+        if pinned.is_any() && !self.any_manifest {
+            return Err(CliError::Argument {
+                argument: "--manifest-hmac",
+                reason: format!(
+                    "no manifest of {:?} was written from here; give its keyed root, or take any with --any-manifest",
+                    store.name
+                ),
+            });
+        }
+        Ok(pinned)
+    }
+
     /// Whether what passes is a manifest of ours, to be noted.
     const fn is_recorded(&self) -> bool {
         self.manifest_hmac.is_none() && !self.any_manifest

@@ -157,7 +157,9 @@ pub(super) async fn convert(args: &ConvertArgs, azure: &Azure) -> Result<(), Cli
         }),
         writing: &Engine::new(&half),
         journal: &journal(&args.which.config, &to.name, &format!("from.{}", from.name))?,
-        pinned: &args.pin.of(from)?,
+        pinned: &args.pin.demanded(from)?,
+        known: &to.known()?,
+        expect: &|coming| args.which.note(&to.name, |store| store.expect(coming)),
     };
     let moved = convert.run().await?;
     warn_of_unpinned(from, &moved);

@@ -67,21 +67,8 @@ pub(super) async fn run(args: &VerifyArgs, access: &Access) -> Result<(), CliErr
 
 /// What the manifest must be. An unknown one is an error: an old dataset with its old manifest would pass.
 fn pinned(args: &VerifyArgs, store: &DataStore) -> Result<Known, CliError> {
-    let missing = |argument, reason: String| Err(CliError::Argument { argument, reason });
-    if args.pin.any_manifest {
-        return Ok(Known::default());
-    }
     let Some(path) = &args.cleanroom_config else {
-        let pinned = args.pin.of(store)?;
-        if pinned.is_any() {
-            return missing(
-                "--manifest-hmac",
-                "no manifest of this datastore was written from here; give the keyed root, a contract that pins it with \
-                 --cleanroom-config, or take any with --any-manifest"
-                    .to_owned(),
-            );
-        }
-        return Ok(pinned);
+        return args.pin.demanded(store);
     };
     let spec = read_specification(path)?;
     for point in spec
@@ -92,10 +79,10 @@ fn pinned(args: &VerifyArgs, store: &DataStore) -> Result<Known, CliError> {
             return Ok(Known::only(hmac.parse()?));
         }
     }
-    missing(
-        "--cleanroom-config",
-        format!("it pins no manifest of {:?}", store.name),
-    )
+    Err(CliError::Argument {
+        argument: "--cleanroom-config",
+        reason: format!("it pins no manifest of {:?}", store.name),
+    })
 }
 
 #[expect(clippy::print_stdout, reason = "the command's result")]

@@ -3,7 +3,7 @@
 //! One JSON object a line, appended when a file is done; a line that a kill cut off is ignored. Whether a file is still
 //! what the journal says is decided by its content and by the version in storage, never by times.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -167,11 +167,18 @@ impl Begun {
     }
 }
 
+/// A file that is about to be written: what is found there later is ours.
+#[derive(Deserialize, Serialize)]
+struct Announced {
+    announced: String,
+}
+
 #[derive(Deserialize, Serialize)]
 #[serde(untagged)]
 enum Line {
     Done(Done),
     Staged(Staged),
+    Announced(Announced),
 }
 
 /// The journal of one dataset and direction; only one command has it at a time.
@@ -185,6 +192,7 @@ pub(crate) struct Journal {
 struct Held {
     done: HashMap<String, Done>,
     begun: HashMap<String, Begun>,
+    announced: HashSet<String>,
 }
 
 impl Held {
@@ -192,6 +200,7 @@ impl Held {
         match line {
             Line::Done(done) => {
                 self.begun.remove(&done.path);
+                self.announced.remove(&done.path);
                 self.done.insert(done.path.clone(), done);
             }
             Line::Staged(staged) => {
@@ -206,6 +215,9 @@ impl Held {
                     begun.blocks.clear();
                 }
                 begun.blocks.insert(staged.index, staged);
+            }
+            Line::Announced(Announced { announced }) => {
+                self.announced.insert(announced);
             }
         }
     }
@@ -261,6 +273,17 @@ impl Journal {
     /// Notes a block that is staged.
     pub(super) fn note_staged(&self, staged: Staged) -> Result<(), CliError> {
         self.append(&Line::Staged(staged))
+    }
+
+    /// Whether a file was about to be written when an earlier command ended.
+    pub(super) fn is_announced(&self, path: &str) -> bool {
+        self.held.announced.contains(path)
+    }
+
+    /// Notes that a file is about to be written.
+    pub(super) fn announce(&self, path: &str) -> Result<(), CliError> {
+        let announced = path.to_owned();
+        self.append(&Line::Announced(Announced { announced }))
     }
 
     fn append(&self, line: &Line) -> Result<(), CliError> {

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use blob_format::FormatError;
-use blob_format::manifest::Entry;
+use blob_format::manifest::{Entry, Manifest, ManifestHmac};
 use blob_store::{BlobInfo, StoreError};
 use futures::StreamExt;
 use serde::Serialize;
@@ -108,6 +108,15 @@ impl Verify<'_> {
                 reason: "there is no manifest to compare with".to_owned(),
             });
         };
+        self.compare(&manifest, root).await
+    }
+
+    /// With a manifest that need not be in storage.
+    pub(super) async fn compare(
+        &self,
+        manifest: &Manifest,
+        root: ManifestHmac,
+    ) -> Result<Report, CliError> {
         let mut there = self.of.place.list().await?;
         let files: Vec<_> = manifest
             .entries()

@@ -194,4 +194,21 @@ async fn a_manifest_that_was_not_pinned_is_said() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(said.contains("was not pinned"), !pinned, "{said}");
     }
+
+    // What nobody wrote from here is taken only if that is said.
+    owner.add("new", "CPK");
+    owner.add("newer", "CSE");
+    let convert = "datastore convert --config datastores.yaml --name";
+    let refused = owner.run(&format!("{convert} new --to newer"));
+    let error: Value = serde_json::from_slice(&refused.stderr).unwrap();
+    assert_eq!(error["error"]["code"], "CR-CLI-0003");
+    owner.ok(&format!("{convert} data --to new"));
+    let shown = owner.ok(&format!("{convert} new --to newer --any-manifest"));
+    assert_eq!(
+        (&shown["files"], &shown["pinned"]),
+        (&1.into(), &false.into())
+    );
+    let refused = owner.run(&format!("{convert} data --to newer"));
+    let error: Value = serde_json::from_slice(&refused.stderr).unwrap();
+    assert_eq!(error["error"]["code"], "CR-CLI-0011");
 }
