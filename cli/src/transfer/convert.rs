@@ -141,12 +141,12 @@ impl One<'_> {
         } = self.convert;
         let there = self.there.get(&file.name);
         // Both versions: the one that was read and the one that was written.
-        let version = |etag: &str| format!("{etag} {}", file.version());
+        let version = |etag: &str| format!("{etag} {}", file.version(&self.key));
         if let (Some(done), Some(info)) = (journal.done(&file.name), there)
             && done.etag == version(info.etag.as_str())
         {
             writing.advance(done.length);
-            return Ok((done.entry(), done.content(), true));
+            return Ok((done.entry(&self.key)?, done.content(), true));
         }
         let stored = Stored::open(from, &file.name, &file.info, file.entry.clone()).await?;
         let condition = match there {
@@ -165,7 +165,8 @@ impl One<'_> {
         let clear = Clear::stored(&stored, stored.chunks(reading, 0));
         let written = writer.write(clear).await?;
         let etag = version(written.etag.as_str());
-        journal.note(Done::new(&written.entry, written.content, &etag))?;
+        let done = Done::new(&self.key, &written.entry, written.content, &etag)?;
+        journal.note(done)?;
         Ok((written.entry, written.content, false))
     }
 }

@@ -111,9 +111,10 @@ pub(super) async fn wanted(
 
 impl Wanted {
     /// What counts as its version: what the manifest says; without one, what storage calls it.
-    pub(super) fn version(&self) -> String {
+    pub(super) fn version(&self, key: &ContentKey) -> String {
         match &self.entry {
-            Some(entry) => hex::encode(entry.authenticator),
+            // Not as it is: under some layouts it is the digest of the content.
+            Some(entry) => hex::encode(key.version(&["listed", &hex::encode(entry.authenticator)])),
             None => self.info.etag.as_str().to_owned(),
         }
     }
@@ -136,7 +137,7 @@ impl Fetching<'_> {
         } = self.download;
         let target = self.folder.join(&wanted.name);
         let etag = wanted.info.etag.as_str();
-        let version = wanted.version();
+        let version = wanted.version(&self.key);
         if let Some(done) = journal.done(&wanted.name)
             && done.etag == version
             && self.is_there(&target, done).await?
@@ -154,7 +155,7 @@ impl Fetching<'_> {
             generation: 0,
             authenticator: [0; 32],
         };
-        journal.note(Done::new(&entry, content, &version))?;
+        journal.note(Done::new(&self.key, &entry, content, &version)?)?;
         Ok((length, false))
     }
 

@@ -14,6 +14,7 @@ use blob_format::manifest::Entry;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::digest::ContentKey;
 use crate::CliError;
 
 /// No line of ours is longer.
@@ -49,20 +50,26 @@ pub(super) struct Done {
     pub(super) length: u64,
     file_id: Hex<16>,
     generation: u64,
-    authenticator: Hex<32>,
+    /// What a manifest says of the content, for its owner only.
+    listed: Hex<40>,
 }
 
 impl Done {
-    pub(super) fn new(entry: &Entry, content: [u8; 32], etag: &str) -> Self {
-        Self {
+    pub(super) fn new(
+        key: &ContentKey,
+        entry: &Entry,
+        content: [u8; 32],
+        etag: &str,
+    ) -> Result<Self, CliError> {
+        Ok(Self {
             path: entry.path.clone(),
             content: Hex(content),
             etag: etag.to_owned(),
             length: entry.length,
             file_id: Hex(entry.file_id),
             generation: entry.generation,
-            authenticator: Hex(entry.authenticator),
-        }
+            listed: Hex(key.hide(&entry.authenticator)?),
+        })
     }
 
     /// What names the clear content.
@@ -71,14 +78,14 @@ impl Done {
     }
 
     /// What a manifest says of it.
-    pub(super) fn entry(&self) -> Entry {
-        Entry {
+    pub(super) fn entry(&self, key: &ContentKey) -> Result<Entry, CliError> {
+        Ok(Entry {
             path: self.path.clone(),
             length: self.length,
             file_id: self.file_id.0,
             generation: self.generation,
-            authenticator: self.authenticator.0,
-        }
+            authenticator: key.show(&self.listed.0)?,
+        })
     }
 }
 
@@ -318,6 +325,10 @@ fn read(file: &std::fs::File) -> std::io::Result<Held> {
 mod tests {
     use super::*;
 
+    fn key() -> ContentKey {
+        ContentKey::of(&cleanroom_crypto::Dek::from_slice(&[7; 32]).unwrap()).unwrap()
+    }
+
     fn done(path: &str, byte: u8) -> Done {
         let entry = Entry {
             path: path.to_owned(),
@@ -326,7 +337,7 @@ mod tests {
             generation: 1,
             authenticator: [byte; 32],
         };
-        Done::new(&entry, [byte; 32], "etag")
+        Done::new(&key(), &entry, [byte; 32], "etag").unwrap()
     }
 
     #[test]
@@ -345,7 +356,9 @@ mod tests {
         std::fs::write(&path, &text[..text.len() - 5]).unwrap();
         let journal = Journal::open(&state, "data").unwrap();
         assert_eq!(journal.done("a"), Some(&done("a", 1)));
-        assert_eq!(journal.done("b").unwrap().entry(), done("b", 1).entry());
+        let entry = |done: &Done| done.entry(&key()).unwrap();
+        assert_eq!(entry(journal.done("b").unwrap()), entry(&done("b", 1)));
+        assert_eq!(entry(&done("b", 1)).authenticator, [1; 32]);
         journal.note(done("c", 3)).unwrap();
         drop(journal);
         let journal = Journal::open(&state, "data").unwrap();

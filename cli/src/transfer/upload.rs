@@ -208,7 +208,7 @@ impl Sending<'_> {
         let there = self.before.there.get(name);
         if let Some(done) = self.is_done(&file, there, name).await? {
             engine.advance(file.len());
-            return Ok((done.entry(), true));
+            return Ok((done, true));
         }
         let condition = match there {
             Some(info) => Condition::Match(info.etag.clone()),
@@ -224,7 +224,8 @@ impl Sending<'_> {
         };
         let written = writer.write(Clear::File(file)).await?;
         let etag = written.etag.as_str();
-        journal.note(Done::new(&written.entry, written.content, etag))?;
+        let done = Done::new(&self.key, &written.entry, written.content, etag)?;
+        journal.note(done)?;
         Ok((written.entry, false))
     }
 
@@ -234,7 +235,7 @@ impl Sending<'_> {
         file: &Arc<ClearFile>,
         there: Option<&BlobInfo>,
         name: &str,
-    ) -> Result<Option<Done>, CliError> {
+    ) -> Result<Option<Entry>, CliError> {
         let Some(done) = self.upload.journal.done(name) else {
             return Ok(None);
         };
@@ -259,6 +260,9 @@ impl Sending<'_> {
             at += bytes;
         }
         file.check_unchanged()?;
-        Ok((content.finish() == done.content()).then(|| done.clone()))
+        if content.finish() != done.content() {
+            return Ok(None);
+        }
+        done.entry(&self.key).map(Some)
     }
 }

@@ -1,12 +1,14 @@
 //! What is done is not done again.
 
 use std::fs::File;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use blob_format::manifest;
 use blob_store::{BlobStore, Condition, StoreError};
 
 use super::desk::{Desk, failed, tree};
+use crate::transfer::{Convert, Dataset, Engine, Known};
 
 const FILES: [(&str, &[u8]); 4] = [
     ("a", b"one"),
@@ -208,14 +210,42 @@ fn blocks(desk: &Desk) -> usize {
 
 #[tokio::test]
 async fn the_journal_tells_nobody_else_what_the_files_are() {
-    let desk = Desk::new("v2");
-    let secret = b"an outstandingly recognisable sentence";
-    desk.write("in", &[("a", secret)]);
-    desk.upload("in").await.unwrap();
-    let state = tree(&desk.path("state"));
-    let journal = String::from_utf8(state["upload.jsonl"].clone()).unwrap();
-    assert!(journal.contains("\"a\""), "{journal}");
-    let digest = hex::encode(cleanroom_crypto::digest::sha256(secret));
-    assert!(!journal.contains(&digest), "a guess could be tested");
-    assert!(!journal.contains(&hex::encode(desk.dataset.dek.expose())));
+    for format in ["v2", "cse-v1-4m", "plain"] {
+        let desk = Desk::new(format);
+        let secret = b"an outstandingly recognisable sentence";
+        desk.write("in", &[("a", secret)]);
+        desk.upload("in").await.unwrap();
+        desk.download("out").await.unwrap();
+        for to in ["v2", "plain"] {
+            let target = Desk::new(to);
+            convert(&desk, &target.dataset, &format!("to-{to}")).await;
+        }
+        let state = tree(&desk.path("state"));
+        assert_eq!(state.len(), 4);
+        for (name, journal) in state {
+            let journal = String::from_utf8(journal).unwrap();
+            assert!(journal.contains("\"a\""), "{name} {journal}");
+            let digest = hex::encode(cleanroom_crypto::digest::sha256(secret));
+            assert!(
+                !journal.contains(&digest),
+                "{name}: a guess could be tested"
+            );
+            assert!(!journal.contains(&hex::encode(desk.dataset.dek.expose())));
+        }
+    }
+}
+
+/// Converts a dataset whole.
+async fn convert(desk: &Desk, to: &Arc<Dataset>, journal: &str) {
+    let convert = Convert {
+        from: &desk.dataset,
+        to,
+        reading: &Engine::new(&desk.limits),
+        writing: &Engine::new(&desk.limits),
+        journal: &desk.journal(journal),
+        pinned: &Known::default(),
+        known: &Known::default(),
+        expect: &|_| Ok(()),
+    };
+    convert.run().await.unwrap();
 }
