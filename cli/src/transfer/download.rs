@@ -1,6 +1,5 @@
-use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use blob_format::FormatError;
@@ -15,6 +14,7 @@ use super::journal::{Done, Journal};
 use super::partial::Partial;
 use super::place::blocking;
 use super::read::{Stored, Verdict};
+use super::target::Target;
 use super::{Dataset, Known, Moved, PART, list, refusal};
 use crate::CliError;
 
@@ -42,8 +42,8 @@ impl Download<'_> {
     pub(crate) async fn run(&self, folder: &Path) -> Result<Moved, CliError> {
         let listed = list::pinned(self.from, self.pinned).await?;
         let hmac = listed.as_ref().map(|(_, hmac)| hmac.to_string());
-        std::fs::create_dir_all(folder)
-            .map_err(|error| CliError::io(folder.display().to_string(), error))?;
+        let target = folder.to_owned();
+        let target = Arc::new(blocking(move || Target::open(&target)).await?);
         let mut failures = Failures::default();
         let listed = listed.map(|(manifest, _)| manifest);
         let wanted = wanted(self.from, listed.as_ref(), &mut failures).await?;
@@ -51,7 +51,7 @@ impl Download<'_> {
         self.engine.begin("downloading", total);
         let fetching = Fetching {
             download: self,
-            folder,
+            target,
             key: ContentKey::of(&self.from.dek)?,
         };
         let mut moved = Moved::default();
@@ -122,7 +122,7 @@ impl Wanted {
 
 struct Fetching<'a> {
     download: &'a Download<'a>,
-    folder: &'a Path,
+    target: Arc<Target>,
     key: ContentKey,
 }
 
@@ -135,19 +135,18 @@ impl Fetching<'_> {
             journal,
             ..
         } = self.download;
-        let target = self.folder.join(&wanted.name);
         let etag = wanted.info.etag.as_str();
         let version = wanted.version(&self.key);
         if let Some(done) = journal.done(&wanted.name)
             && done.etag == version
-            && self.is_there(&target, done).await?
+            && self.is_there(&wanted.name, done).await?
         {
             engine.advance(wanted.info.length);
             return Ok((done.length, true));
         }
         let stored = Stored::open(from, &wanted.name, &wanted.info, wanted.entry.clone()).await?;
         let key = self.key.version(&[&wanted.name, &version, etag]);
-        let (content, length) = self.fetch(&stored, &target, key).await?;
+        let (content, length) = self.fetch(&stored, &wanted.name, key).await?;
         let entry = Entry {
             path: wanted.name.clone(),
             length,
@@ -162,16 +161,16 @@ impl Fetching<'_> {
     async fn fetch(
         &self,
         stored: &Stored,
-        target: &Path,
+        name: &str,
         version: [u8; 32],
     ) -> Result<([u8; 32], u64), CliError> {
-        let parent = target.parent().unwrap_or(target).to_owned();
+        let (target, name) = (Arc::clone(&self.target), name.to_owned());
         let resumable = stored.can_resume();
         let opened = blocking(move || {
             if resumable {
-                Partial::resume(&parent, &version)
+                Partial::resume(&target, &name, &version)
             } else {
-                Ok((Partial::create(&parent)?, 0))
+                Ok((Partial::create(&target, &name)?, 0))
             }
         });
         let (partial, at) = opened.await?;
@@ -183,7 +182,7 @@ impl Fetching<'_> {
             at: 0,
         };
         match file.fill(self.download.engine, at).await {
-            Ok(()) => file.place(target.to_owned()).await,
+            Ok(()) => file.place().await,
             Err(error) => {
                 // What was verified before the connection broke need not come again.
                 if resumable && !is_of_one_file(&error) && !matches!(error, CliError::Io { .. }) {
@@ -195,18 +194,17 @@ impl Fetching<'_> {
     }
 
     /// Whether the file under its name still has the content that was downloaded.
-    async fn is_there(&self, target: &Path, done: &Done) -> Result<bool, CliError> {
-        let path = target.to_owned();
+    async fn is_there(&self, name: &str, done: &Done) -> Result<bool, CliError> {
+        let (target, name) = (Arc::clone(&self.target), name.to_owned());
         let (mut content, length) = (self.key.content(done.length), done.length);
         let digest = blocking(move || {
-            let failed = |error| CliError::io(path.display().to_string(), error);
-            let opened = match path.symlink_metadata() {
-                Ok(meta) if meta.is_file() && meta.len() == length => File::open(&path),
-                Ok(_) => return Ok(None),
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(failed(error)),
+            let failed = |error| CliError::io(target.shown(&name).display().to_string(), error);
+            let Some(mut file) = target.read(&name)? else {
+                return Ok(None);
             };
-            let mut file = opened.map_err(failed)?;
+            if file.metadata().map_err(failed)?.len() != length {
+                return Ok(None);
+            }
             let mut buffer = vec![0; 1 << 20];
             loop {
                 let read = file.read(&mut buffer).map_err(failed)?;
@@ -268,11 +266,11 @@ impl Arriving<'_> {
         Ok(())
     }
 
-    async fn place(self, target: PathBuf) -> Result<([u8; 32], u64), CliError> {
+    async fn place(self) -> Result<([u8; 32], u64), CliError> {
         self.verdict.finish()?;
         let partial = Arc::into_inner(self.partial)
             .ok_or_else(|| CliError::io("a partial file", ErrorKind::ResourceBusy.into()))?;
-        blocking(move || partial.place(&target)).await?;
+        blocking(move || partial.place()).await?;
         Ok((self.content.finish(), self.at))
     }
 

@@ -16,6 +16,7 @@ mod list;
 mod partial;
 mod place;
 mod read;
+mod target;
 #[cfg(test)]
 mod tests;
 mod tree;

@@ -1,9 +1,13 @@
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 use cleanroom_crypto::random;
+use nix::fcntl::{OFlag, renameat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use super::target::{self, Target};
 use crate::CliError;
 
 /// Bytes after which what was written is on the disk: where a transfer that was killed goes on.
@@ -12,21 +16,31 @@ const SYNCED: u64 = 32 << 20;
 /// A file that is not whole yet, in the folder where it will be. It goes when its transfer fails, unless it is kept for
 /// the next one.
 pub(super) struct Partial {
+    folder: OwnedFd,
+    /// In the folder.
+    name: String,
+    /// What it will be called there.
+    whole: String,
+    /// For messages.
     path: PathBuf,
     file: File,
     keep: bool,
 }
 
 impl Partial {
-    /// A new one, under a random name, so that no name in storage meets it.
-    pub(super) fn create(folder: &Path) -> Result<Self, CliError> {
+    /// A new one for a file, under a random name, so that no name in storage meets it.
+    pub(super) fn create(target: &Target, whole: &str) -> Result<Self, CliError> {
         let own = hex::encode(random::bytes::<8>()?);
-        Self::at(folder, &own, true)
+        Self::at(target, whole, &own, OFlag::O_EXCL)
     }
 
     /// The one that a transfer of the same version left, and how many of its bytes can be relied on; or a new one.
-    pub(super) fn resume(folder: &Path, version: &[u8; 32]) -> Result<(Self, u64), CliError> {
-        let partial = Self::at(folder, &hex::encode(version), false)?;
+    pub(super) fn resume(
+        target: &Target,
+        whole: &str,
+        version: &[u8; 32],
+    ) -> Result<(Self, u64), CliError> {
+        let partial = Self::at(target, whole, &hex::encode(version), OFlag::empty())?;
         let failed = |error| CliError::io(partial.path.display().to_string(), error);
         match partial.file.try_lock() {
             Ok(()) => {}
@@ -44,25 +58,23 @@ impl Partial {
         Ok((partial, sure))
     }
 
-    fn at(folder: &Path, own: &str, new: bool) -> Result<Self, CliError> {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| CliError::io(folder.display().to_string(), error))?;
-        let path = folder.join(format!(".cleanroom-{own}.partial"));
-        let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .write(true)
-            .custom_flags(nix::libc::O_NOFOLLOW);
-        if new {
-            options.create_new(true);
-        } else {
-            options.create(true);
-        }
-        let opened = options.open(&path);
-        let file = opened.map_err(|error| CliError::io(path.display().to_string(), error))?;
+    fn at(target: &Target, whole: &str, own: &str, how: OFlag) -> Result<Self, CliError> {
+        let folder = target.parent(whole)?;
+        let name = format!(".cleanroom-{own}.partial");
+        let (before, last) = match whole.rsplit_once('/') {
+            Some((folders, last)) => (format!("{folders}/"), last),
+            None => (String::new(), whole),
+        };
+        let path = target.shown(&format!("{before}{name}"));
+        let opened = target::open(&folder, &name, how | OFlag::O_RDWR | OFlag::O_CREAT);
+        let file =
+            opened.map_err(|error| CliError::io(path.display().to_string(), error.into()))?;
         Ok(Self {
+            folder,
+            name,
+            whole: last.to_owned(),
             path,
-            file,
+            file: file.into(),
             keep: false,
         })
     }
@@ -103,15 +115,15 @@ impl Partial {
     }
 
     /// Gives the whole file its name; it is on the disk then.
-    pub(super) fn place(mut self, target: &Path) -> Result<(), CliError> {
-        let failed = |error| CliError::io(target.display().to_string(), error);
+    pub(super) fn place(mut self) -> Result<(), CliError> {
+        let whole = self.path.with_file_name(&self.whole);
+        let failed = |error| CliError::io(whole.display().to_string(), error);
         self.file.sync_all().map_err(failed)?;
-        std::fs::rename(&self.path, target).map_err(failed)?;
+        let renamed = renameat(&self.folder, &*self.name, &self.folder, &*self.whole);
+        renamed.map_err(|error| failed(error.into()))?;
         self.keep = true;
-        let folder = target.parent().unwrap_or(target);
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(failed)
+        let folder = self.folder.try_clone().map(File::from);
+        folder.and_then(|folder| folder.sync_all()).map_err(failed)
     }
 }
 
@@ -121,6 +133,6 @@ impl Drop for Partial {
             return;
         }
         // A random or authenticated name: nobody else's file.
-        let _ = std::fs::remove_file(&self.path);
+        let _ = unlinkat(&self.folder, &*self.name, UnlinkatFlags::NoRemoveDir);
     }
 }

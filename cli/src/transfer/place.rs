@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
 use super::partial::Partial;
+use super::target::Target;
 use super::tree::{ClearFile, Tree};
 use super::{MOST_FILES, is_own};
 use crate::CliError;
@@ -144,9 +145,8 @@ impl Place {
                 }
             }
             Self::Folder(folder) => {
-                let path = folder.0.join(name);
-                std::fs::remove_file(&path)
-                    .map_err(|error| CliError::io(path.display().to_string(), error))
+                let (folder, name) = (folder.clone(), name.to_owned());
+                blocking(move || Target::open(&folder.0)?.remove(&name)).await
             }
         }
     }
@@ -186,12 +186,12 @@ impl Folder {
 
     /// Starts a file that is not there before it is whole.
     pub(super) fn create(&self, name: &str) -> Result<Partial, CliError> {
-        Partial::create(parent_of(&self.0.join(name)))
+        Partial::create(&Target::open(&self.0)?, name)
     }
 
     /// Gives a whole file its name.
     pub(super) fn place(&self, partial: Partial, name: &str) -> Result<Etag, CliError> {
-        partial.place(&self.0.join(name))?;
+        partial.place()?;
         Ok(info(&Tree::open(&self.0)?.clear(name)?).etag)
     }
 }
@@ -203,10 +203,6 @@ fn info(file: &ClearFile) -> BlobInfo {
         modified: SystemTime::UNIX_EPOCH,
         directory: false,
     }
-}
-
-fn parent_of(path: &Path) -> &Path {
-    path.parent().unwrap_or(path)
 }
 
 /// Runs what waits for a disk or a processor off the threads that wait for the network.
