@@ -41,10 +41,11 @@ pub(super) async fn encrypt(args: &EncryptArgs) -> Result<(), CliError> {
     let (from, to) = (&args.source_path, &args.destination_path);
     std::fs::create_dir_all(to).map_err(|error| CliError::io(to.display().to_string(), error))?;
     must_be_apart(from, to)?;
+    let journal = Arc::new(args.which.journal(&of_folder("encrypt", to)?)?);
     let upload = Upload {
-        to: &*open::local(&store, to)?,
+        to: &*open::local(&store, to, Some(&journal))?,
         engine: &Engine::new(&args.limits),
-        journal: &Arc::new(args.which.journal(&of_folder("encrypt", to)?)?),
+        journal: &journal,
         known: &in_folder(store.known()?),
         // Nothing has reached storage: what is recorded of it stays.
         expect: &|coming| {
@@ -65,9 +66,9 @@ pub(super) async fn decrypt(args: &DecryptArgs) -> Result<(), CliError> {
     std::fs::create_dir_all(to).map_err(|error| CliError::io(to.display().to_string(), error))?;
     must_be_apart(from, to)?;
     let download = Download {
-        from: &open::local(&store, from)?,
+        from: &open::local(&store, from, None)?,
         engine: &Engine::new(&args.limits),
-        journal: &args.which.journal(&of_folder("decrypt", to)?)?,
+        journal: &Arc::new(args.which.journal(&of_folder("decrypt", to)?)?),
         pinned: &args.pin.of(&store)?,
     };
     let moved = download.run(to).await?;

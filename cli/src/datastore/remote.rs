@@ -120,7 +120,11 @@ async fn fetch(
     let download = Download {
         from: &open::remote(store, azure)?,
         engine: &Engine::new(limits),
-        journal: &journal(config, &store.name, &of_folder("download", &target)?)?,
+        journal: &Arc::new(journal(
+            config,
+            &store.name,
+            &of_folder("download", &target)?,
+        )?),
         pinned,
     };
     let moved = download.run(&target).await?;

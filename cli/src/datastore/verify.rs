@@ -41,7 +41,7 @@ pub(super) async fn run(args: &VerifyArgs, access: &Access) -> Result<(), CliErr
     let store = args.which.store()?;
     let pinned = pinned(args, &store)?;
     let dataset = match &args.src {
-        Some(folder) => open::local(&store, folder)?,
+        Some(folder) => open::local(&store, folder, None)?,
         None => open::remote(&store, &access.azure()?)?,
     };
     let verify = Verify {

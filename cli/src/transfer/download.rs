@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use super::digest::{Content, ContentKey};
 use super::engine::Engine;
 use super::failure::{Failures, is_of_one_file};
 use super::journal::{Done, Journal};
-use super::partial::Partial;
+use super::partial::{Partial, path_of};
 use super::place::blocking;
 use super::read::{Stored, Verdict};
 use super::target::Target;
@@ -25,7 +26,7 @@ use crate::CliError;
 pub(crate) struct Download<'a> {
     pub(crate) from: &'a Arc<Dataset>,
     pub(crate) engine: &'a Engine,
-    pub(crate) journal: &'a Journal,
+    pub(crate) journal: &'a Arc<Journal>,
     /// What the manifest must be.
     pub(crate) pinned: &'a Known,
 }
@@ -42,8 +43,9 @@ impl Download<'_> {
     pub(crate) async fn run(&self, folder: &Path) -> Result<Moved, CliError> {
         let listed = list::pinned(self.from, self.pinned).await?;
         let hmac = listed.as_ref().map(|(_, hmac)| hmac.to_string());
-        let target = folder.to_owned();
-        let target = Arc::new(blocking(move || Target::open(&target)).await?);
+        let (target, journal) = (folder.to_owned(), Arc::clone(self.journal));
+        let target = blocking(move || Target::open(&target, Some(&journal)));
+        let target = Arc::new(target.await?);
         let mut failures = Failures::default();
         let listed = listed.map(|(manifest, _)| manifest);
         let wanted = wanted(self.from, listed.as_ref(), &mut failures).await?;
@@ -54,6 +56,7 @@ impl Download<'_> {
             target,
             key: ContentKey::of(&self.from.dek)?,
         };
+        fetching.tidy(&wanted).await?;
         let mut moved = Moved::default();
         let outcome = futures::stream::iter(&wanted)
             .map(|one| async { (one.name.clone(), fetching.one(one).await) })
@@ -127,6 +130,22 @@ struct Fetching<'a> {
 }
 
 impl Fetching<'_> {
+    /// Removes what earlier commands left of files that are not wanted any more in the version that was coming.
+    async fn tidy(&self, wanted: &[Wanted]) -> Result<(), CliError> {
+        let left: HashSet<&str> = self.download.journal.left().collect();
+        let keep = wanted.iter().filter(|_| !left.is_empty());
+        let keep = keep.map(|one| path_of(&one.name, &self.coming(one)));
+        let keep: HashSet<String> = keep.filter(|path| left.contains(path.as_str())).collect();
+        let target = Arc::clone(&self.target);
+        blocking(move || target.tidy(|path| keep.contains(path))).await
+    }
+
+    /// Names what comes of a version of a file, while it is not whole.
+    fn coming(&self, wanted: &Wanted) -> [u8; 32] {
+        let (version, etag) = (wanted.version(&self.key), wanted.info.etag.as_str());
+        self.key.version(&[&wanted.name, &version, etag])
+    }
+
     /// One file: its bytes, and `true` if it was there already.
     async fn one(&self, wanted: &Wanted) -> Result<(u64, bool), CliError> {
         let Download {
@@ -135,7 +154,6 @@ impl Fetching<'_> {
             journal,
             ..
         } = self.download;
-        let etag = wanted.info.etag.as_str();
         let version = wanted.version(&self.key);
         if let Some(done) = journal.done(&wanted.name)
             && done.etag == version
@@ -145,8 +163,8 @@ impl Fetching<'_> {
             return Ok((done.length, true));
         }
         let stored = Stored::open(from, &wanted.name, &wanted.info, wanted.entry.clone()).await?;
-        let key = self.key.version(&[&wanted.name, &version, etag]);
-        let (content, length) = self.fetch(&stored, &wanted.name, key).await?;
+        let coming = self.coming(wanted);
+        let (content, length) = self.fetch(&stored, &wanted.name, coming).await?;
         let entry = Entry {
             path: wanted.name.clone(),
             length,

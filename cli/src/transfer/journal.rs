@@ -180,12 +180,20 @@ struct Announced {
     announced: String,
 }
 
+/// A file in the target that is not whole yet.
+#[derive(Deserialize, Serialize)]
+struct Left {
+    path: String,
+    partial: String,
+}
+
 #[derive(Deserialize, Serialize)]
 #[serde(untagged)]
 enum Line {
     Done(Done),
     Staged(Staged),
     Announced(Announced),
+    Left(Left),
 }
 
 /// The journal of one dataset and direction; only one command has it at a time.
@@ -200,6 +208,8 @@ struct Held {
     done: HashMap<String, Done>,
     begun: HashMap<String, Begun>,
     announced: HashSet<String>,
+    /// By the path of the whole file.
+    left: HashMap<String, HashSet<String>>,
 }
 
 impl Held {
@@ -208,6 +218,7 @@ impl Held {
             Line::Done(done) => {
                 self.begun.remove(&done.path);
                 self.announced.remove(&done.path);
+                self.left.remove(&done.path);
                 self.done.insert(done.path.clone(), done);
             }
             Line::Staged(staged) => {
@@ -225,6 +236,9 @@ impl Held {
             }
             Line::Announced(Announced { announced }) => {
                 self.announced.insert(announced);
+            }
+            Line::Left(Left { path, partial }) => {
+                self.left.entry(path).or_default().insert(partial);
             }
         }
     }
@@ -291,6 +305,23 @@ impl Journal {
     pub(super) fn announce(&self, path: &str) -> Result<(), CliError> {
         let announced = path.to_owned();
         self.append(&Line::Announced(Announced { announced }))
+    }
+
+    /// The files that earlier commands may have left before they were whole.
+    pub(super) fn left(&self) -> impl Iterator<Item = &str> {
+        self.held.left.values().flatten().map(String::as_str)
+    }
+
+    /// Notes a file that will not be whole for a while.
+    pub(super) fn note_left(&self, path: &str, partial: &str) -> Result<(), CliError> {
+        let left = self.held.left.get(path);
+        if left.is_some_and(|left| left.contains(partial)) {
+            return Ok(());
+        }
+        self.append(&Line::Left(Left {
+            path: path.to_owned(),
+            partial: partial.to_owned(),
+        }))
     }
 
     fn append(&self, line: &Line) -> Result<(), CliError> {

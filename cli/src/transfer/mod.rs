@@ -36,6 +36,7 @@ pub use self::failure::Failed;
 pub(crate) use self::journal::Journal;
 pub(crate) use self::known::{Coming, Expect, Known};
 pub(crate) use self::layout::Layout;
+use self::partial::is_partial;
 pub(crate) use self::place::{Folder, Place};
 pub(crate) use self::upload::Upload;
 pub(crate) use self::verify::{Report, Verify};
@@ -104,6 +105,9 @@ fn refusal(path: &str) -> Option<&'static str> {
     let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
     if !path.split('/').all(plain) {
         return Some("it is no path");
+    }
+    if is_partial(path) {
+        return Some("it is the name of a file that was not downloaded whole");
     }
     if is_own(path) {
         return Some("the folder .cleanroom belongs to the dataset itself");

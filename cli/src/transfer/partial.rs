@@ -13,6 +13,33 @@ use crate::CliError;
 /// Bytes after which what was written is on the disk: where a transfer that was killed goes on.
 const SYNCED: u64 = 32 << 20;
 
+fn name_of(own: &str) -> String {
+    format!(".cleanroom-{own}.partial")
+}
+
+fn beside(whole: &str, own: &str) -> String {
+    match whole.rsplit_once('/') {
+        Some((folders, _)) => format!("{folders}/{}", name_of(own)),
+        None => name_of(own),
+    }
+}
+
+/// Where [`Partial::resume`] has what a transfer of a version left of a file.
+pub(super) fn path_of(whole: &str, version: &[u8; 32]) -> String {
+    beside(whole, &hex::encode(version))
+}
+
+/// Whether a path is of a file that is not whole yet, and so of no dataset.
+pub(super) fn is_partial(path: &str) -> bool {
+    let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
+    let own = name.strip_prefix(".cleanroom-");
+    own.and_then(|own| own.strip_suffix(".partial"))
+        .is_some_and(|own| {
+            matches!(own.len(), 16 | 64)
+                && own.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        })
+}
+
 /// A file that is not whole yet, in the folder where it will be. It goes when its transfer fails, unless it is kept for
 /// the next one.
 pub(super) struct Partial {
@@ -60,12 +87,11 @@ impl Partial {
 
     fn at(target: &Target, whole: &str, own: &str, how: OFlag) -> Result<Self, CliError> {
         let folder = target.parent(whole)?;
-        let name = format!(".cleanroom-{own}.partial");
-        let (before, last) = match whole.rsplit_once('/') {
-            Some((folders, last)) => (format!("{folders}/"), last),
-            None => (String::new(), whole),
-        };
-        let path = target.shown(&format!("{before}{name}"));
+        let name = name_of(own);
+        let last = whole.rsplit_once('/').map_or(whole, |(_, last)| last);
+        let beside = beside(whole, own);
+        let path = target.shown(&beside);
+        target.note(whole, &beside)?;
         let opened = target::open(&folder, &name, how | OFlag::O_RDWR | OFlag::O_CREAT);
         let file =
             opened.map_err(|error| CliError::io(path.display().to_string(), error.into()))?;

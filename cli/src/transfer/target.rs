@@ -4,12 +4,15 @@ use std::fs::File;
 use std::io::Error;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use super::Journal;
+use super::partial::is_partial;
 use crate::CliError;
 
 /// What is made belongs to the owner alone.
@@ -19,17 +22,35 @@ const PRIVATE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 pub(super) struct Target {
     path: PathBuf,
     root: OwnedFd,
+    /// Where what is not whole yet is noted.
+    journal: Option<Arc<Journal>>,
 }
 
 impl Target {
     /// The folder itself is as the owner names it, and is made if need be.
-    pub(super) fn open(path: &Path) -> Result<Self, CliError> {
+    pub(super) fn open(path: &Path, journal: Option<&Arc<Journal>>) -> Result<Self, CliError> {
         let failed = |error| CliError::io(path.display().to_string(), error);
         std::fs::create_dir_all(path).map_err(failed)?;
         Ok(Self {
             path: path.to_owned(),
             root: File::open(path).map_err(failed)?.into(),
+            journal: journal.cloned(),
         })
+    }
+
+    /// Removes what the commands before this one left, but for what is to be kept.
+    pub(super) fn tidy(&self, keep: impl Fn(&str) -> bool) -> Result<(), CliError> {
+        let left = self.journal.iter().flat_map(|journal| journal.left());
+        let mut left = left.filter(|name| is_partial(name) && !keep(name));
+        left.try_for_each(|name| self.remove(name))
+    }
+
+    /// Notes that a file will not be whole for a while.
+    pub(super) fn note(&self, whole: &str, partial: &str) -> Result<(), CliError> {
+        match &self.journal {
+            Some(journal) => journal.note_left(whole, partial),
+            None => Ok(()),
+        }
     }
 
     /// Where a file is, for messages.

@@ -49,6 +49,7 @@ impl Upload<'_> {
             Ok((tree, files))
         });
         let (tree, files) = opened.await?;
+        self.to.place.tidy().await?;
         let names: BTreeSet<&str> = files.iter().map(|found| found.name.as_str()).collect();
         let before = self.before(&names).await?;
         let sending = Sending {

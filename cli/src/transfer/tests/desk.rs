@@ -212,8 +212,14 @@ impl Desk {
     }
 
     pub(super) fn folder(&self, name: &str) -> Arc<Dataset> {
+        self.folder_of(name, None)
+    }
+
+    /// A folder of sealed files, and the journal of the command that writes it.
+    pub(super) fn folder_of(&self, name: &str, journal: Option<Arc<Journal>>) -> Arc<Dataset> {
         std::fs::create_dir_all(self.path(name)).unwrap();
-        let place = Place::Folder(Folder(self.path(name)));
+        let path = self.path(name);
+        let place = Place::Folder(Folder { path, journal });
         let Layout::Sealed { format, .. } = &self.dataset.layout else {
             panic!("no layout for a folder");
         };
@@ -261,10 +267,17 @@ impl Desk {
         to: &Arc<Dataset>,
         folder: &str,
     ) -> Result<Moved, CliError> {
+        let journal = match &to.place {
+            Place::Folder(Folder {
+                journal: Some(journal),
+                ..
+            }) => Arc::clone(journal),
+            _ => Arc::new(self.journal("encrypt")),
+        };
         let upload = Upload {
             to,
             engine: &Engine::new(&self.limits),
-            journal: &Arc::new(self.journal("encrypt")),
+            journal: &journal,
             known: &Known::default(),
             expect: &|_| Ok(()),
             mirror: false,
@@ -284,7 +297,7 @@ impl Desk {
         let download = Download {
             from,
             engine: &Engine::new(&self.limits),
-            journal: &self.journal(&format!("download-{folder}")),
+            journal: &Arc::new(self.journal(&format!("download-{folder}"))),
             pinned: &Known::default(),
         };
         download.run(&self.path(folder)).await

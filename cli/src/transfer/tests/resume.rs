@@ -8,6 +8,8 @@ use blob_format::manifest;
 use blob_store::{BlobStore, Condition, StoreError};
 
 use super::desk::{Desk, failed, tree};
+use crate::transfer::partial::{Partial, is_partial};
+use crate::transfer::target::Target;
 use crate::transfer::{Convert, Dataset, Engine, Known};
 
 const FILES: [(&str, &[u8]); 4] = [
@@ -248,4 +250,37 @@ async fn convert(desk: &Desk, to: &Arc<Dataset>, journal: &str) {
         expect: &|_| Ok(()),
     };
     convert.run().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_killed_encryption_leaves_is_no_file_and_goes_with_the_next() {
+    let desk = Desk::new("v2");
+    desk.write("in", &FILES);
+    let stranger = ".cleanroom-0123456789abcdef.partial";
+    let left = || {
+        let files = tree(&desk.path("sealed"));
+        let names = files.into_keys().filter(|name| is_partial(name));
+        names.collect::<Vec<_>>()
+    };
+    {
+        let journal = Arc::new(desk.journal("encrypt"));
+        let target = Target::open(&desk.path("sealed"), Some(&journal)).unwrap();
+        let partial = Partial::create(&target, "e/f").unwrap();
+        partial.write(0, b"half").unwrap();
+        // Nobody cleans up after a kill.
+        std::mem::forget(partial);
+        desk.write("sealed", &[(stranger, b"another's")]);
+    }
+    assert_eq!(left().len(), 2);
+    let sealed = desk.folder("sealed");
+    desk.upload_to(&sealed, "in").await.unwrap();
+    desk.download_from(&sealed, "out").await.unwrap();
+    assert_eq!(tree(&desk.path("out")), tree(&desk.path("in")));
+    desk.write("in", &[(stranger, b"kept of a download")]);
+    assert_eq!(desk.upload("in").await.unwrap().files, 4);
+
+    let journal = Arc::new(desk.journal("encrypt"));
+    let sealed = desk.folder_of("sealed", Some(journal));
+    desk.upload_to(&sealed, "in").await.unwrap();
+    assert_eq!(left(), [stranger], "only its own");
 }
