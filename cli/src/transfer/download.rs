@@ -10,7 +10,7 @@ use futures::StreamExt;
 
 use super::digest::{Content, ContentKey};
 use super::engine::Engine;
-use super::failure::{Failures, is_of_one_file};
+use super::failure::Failures;
 use super::journal::{Done, Journal};
 use super::partial::{Partial, path_of};
 use super::place::blocking;
@@ -202,9 +202,9 @@ impl Fetching<'_> {
         match file.fill(self.download.engine, at).await {
             Ok(()) => file.place().await,
             Err(error) => {
-                // What was verified before the connection broke need not come again.
-                if resumable && !is_of_one_file(&error) && !matches!(error, CliError::Io { .. }) {
-                    file.keep();
+                // Otherwise what was verified before need not come again, whichever file the error is of.
+                if is_for_ever(&error) {
+                    discard(file.partial);
                 }
                 Err(error)
             }
@@ -285,16 +285,31 @@ impl Arriving<'_> {
     }
 
     async fn place(self) -> Result<([u8; 32], u64), CliError> {
-        self.verdict.finish()?;
+        if let Err(error) = self.verdict.finish() {
+            discard(self.partial);
+            return Err(error.into());
+        }
         let partial = Arc::into_inner(self.partial)
             .ok_or_else(|| CliError::io("a partial file", ErrorKind::ResourceBusy.into()))?;
         blocking(move || partial.place()).await?;
         Ok((self.content.finish(), self.at))
     }
+}
 
-    fn keep(self) {
-        if let Some(mut partial) = Arc::into_inner(self.partial) {
-            partial.keep();
-        }
+/// Whether an error is of the content itself, or of a disk that needs the room.
+fn is_for_ever(error: &CliError) -> bool {
+    match error {
+        CliError::Format(_) => true,
+        CliError::Io { source, .. } => matches!(
+            source.kind(),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+        ),
+        _ => false,
+    }
+}
+
+fn discard(partial: Arc<Partial>) {
+    if let Some(partial) = Arc::into_inner(partial) {
+        partial.discard();
     }
 }

@@ -40,8 +40,8 @@ pub(super) fn is_partial(path: &str) -> bool {
         })
 }
 
-/// A file that is not whole yet, in the folder where it will be. It goes when its transfer fails, unless it is kept for
-/// the next one.
+/// A file that is not whole yet, in the folder where it will be. When its transfer ends early, it goes, unless the next
+/// one can go on with it.
 pub(super) struct Partial {
     folder: OwnedFd,
     /// In the folder.
@@ -51,14 +51,24 @@ pub(super) struct Partial {
     /// For messages.
     path: PathBuf,
     file: File,
-    keep: bool,
+    fate: Fate,
+}
+
+/// What becomes of it when its transfer ends early.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Fate {
+    Goes,
+    /// If it is long enough to be resumed.
+    Stays,
+    /// It has its name, or is another transfer's.
+    Left,
 }
 
 impl Partial {
     /// A new one for a file, under a random name, so that no name in storage meets it.
     pub(super) fn create(target: &Target, whole: &str) -> Result<Self, CliError> {
         let own = hex::encode(random::bytes::<8>()?);
-        Self::at(target, whole, &own, OFlag::O_EXCL)
+        Self::at(target, whole, &own, OFlag::O_EXCL, Fate::Goes)
     }
 
     /// The one that a transfer of the same version left, and how many of its bytes can be relied on; or a new one.
@@ -67,10 +77,11 @@ impl Partial {
         whole: &str,
         version: &[u8; 32],
     ) -> Result<(Self, u64), CliError> {
-        let partial = Self::at(target, whole, &hex::encode(version), OFlag::empty())?;
+        let own = hex::encode(version);
+        let mut partial = Self::at(target, whole, &own, OFlag::empty(), Fate::Left)?;
         let failed = |error| CliError::io(partial.path.display().to_string(), error);
         match partial.file.try_lock() {
-            Ok(()) => {}
+            Ok(()) => partial.fate = Fate::Stays,
             Err(std::fs::TryLockError::WouldBlock) => {
                 return Err(CliError::Busy {
                     path: partial.path.clone(),
@@ -85,7 +96,13 @@ impl Partial {
         Ok((partial, sure))
     }
 
-    fn at(target: &Target, whole: &str, own: &str, how: OFlag) -> Result<Self, CliError> {
+    fn at(
+        target: &Target,
+        whole: &str,
+        own: &str,
+        how: OFlag,
+        fate: Fate,
+    ) -> Result<Self, CliError> {
         let folder = target.parent(whole)?;
         let name = name_of(own);
         let last = whole.rsplit_once('/').map_or(whole, |(_, last)| last);
@@ -101,7 +118,7 @@ impl Partial {
             whole: last.to_owned(),
             path,
             file: file.into(),
-            keep: false,
+            fate,
         })
     }
 
@@ -135,9 +152,9 @@ impl Partial {
         self.file.read_exact_at(into, offset).map_err(failed)
     }
 
-    /// Leaves it there for the next transfer.
-    pub(super) fn keep(&mut self) {
-        self.keep = true;
+    /// Removes it: nobody goes on with it.
+    pub(super) fn discard(mut self) {
+        self.fate = Fate::Goes;
     }
 
     /// Gives the whole file its name; it is on the disk then.
@@ -147,7 +164,7 @@ impl Partial {
         self.file.sync_all().map_err(failed)?;
         let renamed = renameat(&self.folder, &*self.name, &self.folder, &*self.whole);
         renamed.map_err(|error| failed(error.into()))?;
-        self.keep = true;
+        self.fate = Fate::Left;
         let folder = self.folder.try_clone().map(File::from);
         folder.and_then(|folder| folder.sync_all()).map_err(failed)
     }
@@ -155,7 +172,8 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        if self.keep {
+        let can_resume = || self.file.metadata().is_ok_and(|meta| meta.len() > SYNCED);
+        if self.fate == Fate::Left || (self.fate == Fate::Stays && can_resume()) {
             return;
         }
         // A random or authenticated name: nobody else's file.

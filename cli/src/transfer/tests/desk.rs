@@ -13,6 +13,7 @@ use blob_store::{
 };
 use bytes::Bytes;
 use cleanroom_crypto::Dek;
+use futures::future::BoxFuture;
 
 use crate::CliError;
 use crate::transfer::{
@@ -23,12 +24,15 @@ use crate::transfer::{
 pub(super) type Request = (&'static str, String, u64);
 type Hook = Box<dyn Fn(&Request) -> Option<StoreError> + Send + Sync>;
 
+type Pause = Box<dyn Fn(&Request) -> BoxFuture<'static, ()> + Send + Sync>;
+
 /// A container that tells what is asked of it, and whose requests somebody may meet.
 #[derive(Clone)]
 pub(super) struct Meddled {
     inner: MemoryStore,
     log: Arc<Mutex<Vec<Request>>>,
     hook: Arc<Mutex<Option<Hook>>>,
+    pause: Arc<Mutex<Option<Pause>>>,
     /// Names that a listing claims besides.
     claimed: Arc<Mutex<Vec<String>>>,
 }
@@ -64,6 +68,16 @@ impl BlobStore for Meddled {
         version: &'a Etag,
     ) -> Outcome<'a, Bytes> {
         Box::pin(async move {
+            let request = ("get", name.to_owned(), range.start);
+            let pause = self
+                .pause
+                .lock()
+                .unwrap()
+                .as_ref()
+                .map(|pause| pause(&request));
+            if let Some(pause) = pause {
+                pause.await;
+            }
             self.meet("get", name, range.start)?;
             self.inner.get_range(name, range, version).await
         })
@@ -176,6 +190,7 @@ impl Desk {
             inner: memory.clone(),
             log: Arc::default(),
             hook: Arc::default(),
+            pause: Arc::default(),
             claimed: Arc::default(),
         };
         let place = Place::Container(Arc::new(store.clone()));
@@ -315,7 +330,16 @@ impl Desk {
         *self.store.hook.lock().unwrap() = Some(Box::new(hook));
     }
 
+    /// Lets reads wait before they are served.
+    pub(super) fn pause(
+        &self,
+        pause: impl Fn(&Request) -> BoxFuture<'static, ()> + Send + Sync + 'static,
+    ) {
+        *self.store.pause.lock().unwrap() = Some(Box::new(pause));
+    }
+
     pub(super) fn calm(&self) {
+        *self.store.pause.lock().unwrap() = None;
         *self.store.hook.lock().unwrap() = None;
     }
 

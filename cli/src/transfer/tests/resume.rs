@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use blob_format::manifest;
 use blob_store::{BlobStore, Condition, StoreError};
@@ -22,6 +23,14 @@ const FILES: [(&str, &[u8]); 4] = [
 fn forbidden() -> StoreError {
     StoreError::Forbidden {
         code: "test".to_owned(),
+    }
+}
+
+fn down() -> StoreError {
+    StoreError::Unavailable {
+        operation: "Get Blob",
+        status: 503,
+        code: "ServerBusy".to_owned(),
     }
 }
 
@@ -123,11 +132,6 @@ async fn the_verified_part_of_a_large_file_is_not_fetched_again() {
         let big: Vec<u8> = (0..38_u32 << 18).flat_map(u32::to_le_bytes).collect();
         desk.write("in", &[("big", &big)]);
         desk.upload("in").await.unwrap();
-        let down = || StoreError::Unavailable {
-            operation: "Get Blob",
-            status: 503,
-            code: "ServerBusy".to_owned(),
-        };
         let read_from = 34 << 20;
         desk.meddle(move |(kind, name, at)| {
             (*kind == "get" && name == "big" && (read_from..(38 << 20)).contains(at)).then(down)
@@ -283,4 +287,41 @@ async fn what_a_killed_encryption_leaves_is_no_file_and_goes_with_the_next() {
     let sealed = desk.folder_of("sealed", Some(journal));
     desk.upload_to(&sealed, "in").await.unwrap();
     assert_eq!(left(), [stranger], "only its own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_costs_no_file_what_was_verified_of_it() {
+    let desk = Desk::new("v2");
+    let big: Vec<u8> = (0..38_u32 << 18).flat_map(u32::to_le_bytes).collect();
+    desk.write("in", &[("a", &big), ("b", &big)]);
+    desk.upload("in").await.unwrap();
+    let late = (36 << 20)..(38 << 20);
+    let out = desk.path("out");
+    let (waits, fails) = (late.clone(), late);
+    // Both are far; then one breaks while the other is on its way.
+    desk.pause(move |(_, name, at)| {
+        let (out, is_other, is_late) = (out.clone(), name == "b", waits.contains(at));
+        let far = move || {
+            let entries = std::fs::read_dir(&out).unwrap();
+            let lengths = entries.map(|entry| entry.unwrap().metadata().unwrap().len());
+            lengths.filter(|length| *length > 32 << 20).count() == 2
+        };
+        Box::pin(async move {
+            while is_late && (is_other || !far()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+    });
+    desk.meddle(move |(_, name, at)| (name == "a" && fails.contains(at)).then(down));
+    desk.download("out").await.unwrap_err();
+    assert_eq!(tree(&desk.path("out")).len(), 2);
+    desk.calm();
+    desk.requests();
+    desk.download("out").await.unwrap();
+    let again = desk.requests();
+    let early = again
+        .iter()
+        .filter(|(_, name, at)| name != manifest::PATH && *at < 32 << 20);
+    assert_eq!(early.count(), 0, "{again:?}");
+    assert!(tree(&desk.path("out")) == tree(&desk.path("in")));
 }

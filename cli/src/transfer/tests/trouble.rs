@@ -10,6 +10,8 @@ use futures::FutureExt;
 use super::desk::{Desk, dataset, failed, tree};
 use crate::CliError;
 use crate::transfer::Place;
+use crate::transfer::partial::Partial;
+use crate::transfer::target::Target;
 
 #[tokio::test]
 async fn of_two_uploads_at_once_one_is_told_and_no_manifest_lists_a_mixture() {
@@ -218,4 +220,14 @@ async fn a_link_in_the_target_leads_nowhere() {
         CliError::File { .. } | CliError::Files { .. }
     ));
     assert!(tree(&outside.path().join("c")).is_empty());
+}
+
+#[tokio::test]
+async fn what_another_transfer_is_writing_stays_its_own() {
+    let out = tempfile::tempdir().unwrap();
+    let target = Target::open(out.path(), None).unwrap();
+    let (_first, _) = Partial::resume(&target, "a", &[7; 32]).unwrap();
+    let second = Partial::resume(&target, "a", &[7; 32]).map(|_| ());
+    assert!(matches!(second, Err(CliError::Busy { .. })));
+    assert_eq!(tree(out.path()).len(), 1);
 }
