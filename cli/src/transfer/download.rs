@@ -16,7 +16,7 @@ use super::partial::{Partial, path_of};
 use super::place::blocking;
 use super::read::{Stored, Verdict};
 use super::target::Target;
-use super::{Dataset, Known, Moved, PART, list, refusal};
+use super::{Dataset, Known, Moved, PART, STRETCH, list, refusal};
 use crate::CliError;
 
 /// Opens every file of a dataset into a folder.
@@ -182,13 +182,13 @@ impl Fetching<'_> {
         name: &str,
         version: [u8; 32],
     ) -> Result<([u8; 32], u64), CliError> {
-        let (target, name) = (Arc::clone(&self.target), name.to_owned());
+        let (target, whole) = (Arc::clone(&self.target), name.to_owned());
         let resumable = stored.can_resume();
         let opened = blocking(move || {
             if resumable {
-                Partial::resume(&target, &name, &version)
+                Partial::resume(&target, &whole, &version)
             } else {
-                Ok((Partial::create(&target, &name)?, 0))
+                Ok((Partial::create(&target, &whole)?, 0))
             }
         });
         let (partial, at) = opened.await?;
@@ -198,6 +198,14 @@ impl Fetching<'_> {
             verdict: stored.verdict(),
             content: self.key.content(stored.len()),
             at: 0,
+            log: resumable.then_some(Log {
+                journal: self.download.journal,
+                key: &self.key,
+                path: name,
+                coming: version,
+                stretch: 0,
+                pieces: Vec::new(),
+            }),
         };
         match file.fill(self.download.engine, at).await {
             Ok(()) => file.place().await,
@@ -243,21 +251,64 @@ struct Arriving<'a> {
     verdict: Verdict<'a>,
     content: Content,
     at: u64,
+    /// Of a file that can be resumed.
+    log: Option<Log<'a>>,
+}
+
+/// What names the pieces that came, so that nothing on the disk is believed.
+struct Log<'a> {
+    journal: &'a Journal,
+    key: &'a ContentKey,
+    path: &'a str,
+    /// Names what is coming.
+    coming: [u8; 32],
+    stretch: u64,
+    pieces: Vec<[u8; 32]>,
+}
+
+impl Log<'_> {
+    /// Whether a piece on the disk is the one that came.
+    fn has(&self, at: u64, piece: &[u8; 32]) -> bool {
+        let came = self.journal.arrived(self.path, &self.coming, at / PART);
+        came.as_ref() == Some(piece)
+    }
+
+    fn take(&mut self, pieces: Vec<[u8; 32]>) -> Result<(), CliError> {
+        for piece in pieces {
+            self.pieces.push(piece);
+            if self.pieces.len() as u64 == STRETCH {
+                let pieces = std::mem::take(&mut self.pieces);
+                let (path, coming) = (self.path, &self.coming);
+                self.journal
+                    .note_arrived(path, coming, self.stretch, pieces)?;
+                self.stretch += 1;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Arriving<'_> {
-    /// Takes `kept` bytes from the disk and the rest from storage.
+    /// Takes from the disk what came earlier, of `kept` bytes, and the rest from storage.
     async fn fill(&mut self, engine: &Engine, kept: u64) -> Result<(), CliError> {
-        while self.at < kept {
+        while let Some(log) = &self.log
+            && self.at < kept
+        {
             let bytes = PART.min(kept - self.at);
-            let (partial, at) = (Arc::clone(&self.partial), self.at);
-            let clear = blocking(move || {
+            let (partial, at, key) = (Arc::clone(&self.partial), self.at, log.key.clone());
+            let read = blocking(move || {
                 let mut clear = vec![0; usize::try_from(bytes).unwrap_or_default()];
                 partial.read(at, &mut clear)?;
-                Ok(clear)
+                let piece = key.of_piece(at / PART, &clear);
+                Ok((clear, piece))
             });
-            let clear = clear.await?;
-            self.content.update(&clear);
+            let (clear, piece) = read.await?;
+            if !log.has(at, &piece) {
+                let partial = Arc::clone(&self.partial);
+                blocking(move || partial.cut(at)).await?;
+                break;
+            }
+            self.take(&clear)?;
             if self.stored.is_by_digest() {
                 self.verdict.take_plain(&clear);
             }
@@ -270,7 +321,7 @@ impl Arriving<'_> {
             let skip = usize::try_from(self.at - chunk.plan.clear.start).unwrap_or(usize::MAX);
             self.verdict.take(&chunk);
             let clear = chunk.clear.split_off(skip.min(chunk.clear.len()));
-            self.content.update(&clear);
+            self.take(&clear)?;
             let (partial, at, length) = (Arc::clone(&self.partial), self.at, clear.len() as u64);
             blocking(move || {
                 partial.append(at, &clear)?;
@@ -282,6 +333,15 @@ impl Arriving<'_> {
             engine.advance(length);
         }
         Ok(())
+    }
+
+    fn take(&mut self, clear: &[u8]) -> Result<(), CliError> {
+        self.content.update(clear);
+        let pieces = self.content.pieces();
+        match &mut self.log {
+            Some(log) => log.take(pieces),
+            None => Ok(()),
+        }
     }
 
     async fn place(self) -> Result<([u8; 32], u64), CliError> {

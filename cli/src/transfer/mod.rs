@@ -44,6 +44,8 @@ pub(crate) use self::verify::{Report, Verify};
 /// Clear bytes of a part: what is read, sealed and sent as one; a whole number of units of every layout we write but v1
 /// with 16 MiB, whose parts are one unit.
 const PART: u64 = 4 << 20;
+/// Parts after which what was written is on the disk: where a transfer that was killed goes on.
+const STRETCH: u64 = 8;
 /// Names that a dataset keeps for itself.
 const OWN: &str = ".cleanroom";
 /// No dataset has more files: a manifest could not list them.

@@ -8,10 +8,11 @@ use nix::fcntl::{OFlag, renameat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::target::{self, Target};
+use super::{PART, STRETCH};
 use crate::CliError;
 
-/// Bytes after which what was written is on the disk: where a transfer that was killed goes on.
-const SYNCED: u64 = 32 << 20;
+/// Bytes of a stretch.
+const SYNCED: u64 = STRETCH * PART;
 
 fn name_of(own: &str) -> String {
     format!(".cleanroom-{own}.partial")
@@ -71,7 +72,7 @@ impl Partial {
         Self::at(target, whole, &own, OFlag::O_EXCL, Fate::Goes)
     }
 
-    /// The one that a transfer of the same version left, and how many of its bytes can be relied on; or a new one.
+    /// The one that a transfer of the same version left, and how many of its bytes were on the disk; or a new one.
     pub(super) fn resume(
         target: &Target,
         whole: &str,
@@ -150,6 +151,12 @@ impl Partial {
     pub(super) fn read(&self, offset: u64, into: &mut [u8]) -> Result<(), CliError> {
         let failed = |error| CliError::io(self.path.display().to_string(), error);
         self.file.read_exact_at(into, offset).map_err(failed)
+    }
+
+    /// Forgets what is there from an offset on.
+    pub(super) fn cut(&self, offset: u64) -> Result<(), CliError> {
+        let failed = |error| CliError::io(self.path.display().to_string(), error);
+        self.file.set_len(offset).map_err(failed)
     }
 
     /// Removes it: nobody goes on with it.
