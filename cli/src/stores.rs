@@ -1,5 +1,6 @@
 //! The owner's own files: which stores exist and where. No secret is in them.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use blob_format::FormatError;
@@ -11,6 +12,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::CliError;
+use crate::transfer::{Coming, Known};
 
 /// A place for keys.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -69,6 +71,12 @@ pub(crate) struct DataStore {
     /// Keyed root of the manifest that was written from here last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest_hmac: Option<String>,
+    /// Keyed root of a manifest that was about to be written when a command ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_manifest_hmac: Option<String>,
+    /// Keyed root of the manifest that `encrypt` wrote last; it may reach storage with another tool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encrypted_manifest_hmac: Option<String>,
 }
 
 impl DataStore {
@@ -86,6 +94,33 @@ impl DataStore {
     /// The recorded manifest, if any.
     pub(crate) fn manifest(&self) -> Result<Option<ManifestHmac>, FormatError> {
         self.manifest_hmac.as_deref().map(str::parse).transpose()
+    }
+
+    /// Every manifest of ours that storage may have.
+    pub(crate) fn known(&self) -> Result<Known, FormatError> {
+        let others = [&self.pending_manifest_hmac, &self.encrypted_manifest_hmac];
+        let others = others.into_iter().flatten().map(|root| root.parse());
+        Ok(Known {
+            written: self.manifest()?,
+            perhaps: others.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Notes a manifest that is about to be written. What it takes the place of is in storage now.
+    pub(crate) fn expect(&mut self, coming: &Coming) {
+        if let Some(over) = coming.over {
+            self.settle(&over.to_string());
+        }
+        self.pending_manifest_hmac = Some(coming.root.to_string());
+    }
+
+    /// Notes the manifest that is in storage.
+    pub(crate) fn settle(&mut self, root: &str) {
+        if self.encrypted_manifest_hmac.as_deref() == Some(root) {
+            self.encrypted_manifest_hmac = None;
+        }
+        self.pending_manifest_hmac = None;
+        self.manifest_hmac = Some(root.to_owned());
     }
 }
 
@@ -199,7 +234,13 @@ pub(crate) fn write_text(path: &Path, text: &str) -> Result<(), CliError> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.new", std::process::id()));
     let beside = PathBuf::from(beside);
-    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
+    let whole = || {
+        let mut file = std::fs::File::create(&beside)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&beside, path)
+    };
+    let written = whole();
     if written.is_err() {
         let _ = std::fs::remove_file(&beside);
     }

@@ -94,8 +94,13 @@ fn pinned(point: &AccessPoint, kind: Kind, store: &DataStore) -> Result<String, 
     if store.encryption_mode == EncryptionMode::Sse {
         return refused("a room has no key to check the manifest of an SSE dataset");
     }
+    if store.pending_manifest_hmac.is_some() {
+        return refused("an upload did not come to its end: run it again first");
+    }
     let Some(hmac) = store.manifest()? else {
-        return refused("no manifest is known: upload the files first");
+        return refused(
+            "no manifest is known to be in storage: upload the files, or verify them, first",
+        );
     };
     let mut configuration = point.protection.configuration()?;
     configuration.manifest_hmac = Some(hmac.to_string());

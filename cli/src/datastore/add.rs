@@ -104,6 +104,8 @@ pub(crate) async fn add(args: AddArgs, azure: &Azure) -> Result<DataStore, CliEr
         format: args.format.filter(|format| *format != Format::V2),
         key_id: args.key_id,
         manifest_hmac: None,
+        pending_manifest_hmac: None,
+        encrypted_manifest_hmac: None,
     };
     let key = deks::path(&folder.store_provider_url, &store.name);
     deks::must_be_new(&key)?;

@@ -2,9 +2,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::remote::of_folder;
-use super::{Limits, Pin, Which, open, warn_of_none, warn_of_pins};
+use super::{Limits, Pin, Which, open, warn_of_unpinned};
 use crate::CliError;
-use crate::transfer::{Download, Engine, Upload};
+use crate::transfer::{Download, Engine, Known, Upload};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct EncryptArgs {
@@ -41,16 +41,22 @@ pub(super) async fn encrypt(args: &EncryptArgs) -> Result<(), CliError> {
     let (from, to) = (&args.source_path, &args.destination_path);
     std::fs::create_dir_all(to).map_err(|error| CliError::io(to.display().to_string(), error))?;
     must_be_apart(from, to)?;
+    let journal = Arc::new(args.which.journal(&of_folder("encrypt", to)?)?);
     let upload = Upload {
-        to: &*open::local(&store, to)?,
+        to: &*open::local(&store, to, Some(&journal))?,
         engine: &Engine::new(&args.limits),
-        journal: &Arc::new(args.which.journal(&of_folder("encrypt", to)?)?),
-        known: store.manifest()?,
+        journal: &journal,
+        known: &in_folder(store.known()?),
+        // Nothing has reached storage: what is recorded of it stays.
+        expect: &|coming| {
+            let root = coming.root.to_string();
+            args.which.note(&store.name, |store| {
+                store.encrypted_manifest_hmac = Some(root)
+            })
+        },
         mirror: false,
     };
     let moved = upload.run(from).await?;
-    args.which.record(&store.name, moved.root.as_ref())?;
-    warn_of_pins(&store, &moved);
     crate::print(&moved.to_json())
 }
 
@@ -60,14 +66,20 @@ pub(super) async fn decrypt(args: &DecryptArgs) -> Result<(), CliError> {
     std::fs::create_dir_all(to).map_err(|error| CliError::io(to.display().to_string(), error))?;
     must_be_apart(from, to)?;
     let download = Download {
-        from: &open::local(&store, from)?,
+        from: &open::local(&store, from, None)?,
         engine: &Engine::new(&args.limits),
-        journal: &args.which.journal(&of_folder("decrypt", to)?)?,
-        pinned: args.pin.of(&store)?,
+        journal: &Arc::new(args.which.journal(&of_folder("decrypt", to)?)?),
+        pinned: &args.pin.of(&store)?,
     };
     let moved = download.run(to).await?;
-    warn_of_none(&store, &moved);
+    warn_of_unpinned(&store, &moved);
     crate::print(&moved.to_json())
+}
+
+/// A folder need not have the manifest that was written to storage.
+fn in_folder(mut known: Known) -> Known {
+    known.perhaps.extend(known.written.take());
+    known
 }
 
 /// A folder inside the other would be read while it is written.

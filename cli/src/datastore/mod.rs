@@ -16,7 +16,7 @@ pub(crate) use self::remote::download;
 use crate::CliError;
 use crate::credential::Access;
 use crate::stores::{self, DataStore, DataStores};
-use crate::transfer::{Journal, Limits, Moved};
+use crate::transfer::{Journal, Known, Limits, Moved};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataStoreCommand {
@@ -73,27 +73,58 @@ impl Which {
         journal(&self.config, &self.name, what)
     }
 
-    /// Notes which manifest was written.
-    fn record(&self, name: &str, root: Option<&String>) -> Result<(), CliError> {
+    /// Changes what is noted of a datastore.
+    fn note(&self, name: &str, change: impl FnOnce(&mut DataStore)) -> Result<(), CliError> {
         stores::update(&self.config, |stores| {
-            stores.find_mut(name)?.manifest_hmac = root.cloned();
+            change(stores.find_mut(name)?);
             Ok(())
         })
+    }
+
+    /// Notes that storage has a manifest of ours which was not known to have reached it.
+    fn found(&self, store: &DataStore, root: Option<&str>) -> Result<(), CliError> {
+        match root {
+            Some(root) if store.manifest_hmac.as_deref() != Some(root) => {
+                warn_of_pins(store, root);
+                self.note(&store.name, |store| store.settle(root))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
 impl Pin {
-    fn of(&self, store: &DataStore) -> Result<Option<ManifestHmac>, CliError> {
+    fn of(&self, store: &DataStore) -> Result<Known, CliError> {
         match self {
             Self {
                 any_manifest: true, ..
-            } => Ok(None),
+            } => Ok(Known::default()),
             Self {
                 manifest_hmac: Some(given),
                 ..
-            } => Ok(Some(*given)),
-            _ => Ok(store.manifest()?),
+            } => Ok(Known::only(*given)),
+            _ => Ok(store.known()?),
         }
+    }
+
+    /// As [`Pin::of`]; an unknown manifest is an error, as an old dataset with its old manifest would pass.
+    fn demanded(&self, store: &DataStore) -> Result<Known, CliError> {
+        let pinned = self.of(store)?;
+        if pinned.is_any() && !self.any_manifest {
+            return Err(CliError::Argument {
+                argument: "--manifest-hmac",
+                reason: format!(
+                    "no manifest of {:?} was written from here; give its keyed root, or take any with --any-manifest",
+                    store.name
+                ),
+            });
+        }
+        Ok(pinned)
+    }
+
+    /// Whether what passes is a manifest of ours, to be noted.
+    const fn is_recorded(&self) -> bool {
+        self.manifest_hmac.is_none() && !self.any_manifest
     }
 }
 
@@ -121,9 +152,9 @@ pub(crate) async fn run(command: DataStoreCommand, access: &Access) -> Result<()
     clippy::print_stderr,
     reason = "a warning to the person at the terminal"
 )]
-fn warn_of_pins(store: &DataStore, moved: &Moved) {
+fn warn_of_pins(store: &DataStore, root: &str) {
     if let Some(before) = &store.manifest_hmac
-        && moved.root.as_ref() != Some(before)
+        && before != root
     {
         eprintln!(
             "{}: the dataset changed. A contract that pins the manifest {before} no longer matches it: rooms under that \
@@ -133,16 +164,22 @@ fn warn_of_pins(store: &DataStore, moved: &Moved) {
     }
 }
 
-/// Says that nothing can be noticed without a manifest.
+/// Says what cannot be noticed without a manifest, or with any.
 #[expect(
     clippy::print_stderr,
     reason = "a warning to the person at the terminal"
 )]
-fn warn_of_none(store: &DataStore, moved: &Moved) {
-    if moved.root.is_none() {
-        eprintln!(
+fn warn_of_unpinned(store: &DataStore, moved: &Moved) {
+    match (&moved.root, moved.pinned) {
+        (None, _) => eprintln!(
             "{}: there is no manifest, so a missing or older file cannot be noticed",
             store.name
-        );
+        ),
+        (Some(root), Some(false)) => eprintln!(
+            "{}: the manifest {root} was not pinned, so an older dataset with its older manifest cannot be noticed; compare \
+             it with what its writer says",
+            store.name
+        ),
+        (Some(_), _) => {}
     }
 }

@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::credential::Azure;
 use crate::stores::DataStore;
-use crate::transfer::{Dataset, Folder, Layout, Place};
+use crate::transfer::{Dataset, Folder, Journal, Layout, Place};
 use crate::{CliError, deks};
 
 /// A datastore in its container.
@@ -22,8 +22,12 @@ pub(crate) fn remote(store: &DataStore, azure: &Azure) -> Result<Arc<Dataset>, C
     dataset(store, dek, place)
 }
 
-/// The encrypted files of a datastore in a folder.
-pub(crate) fn local(store: &DataStore, folder: &Path) -> Result<Arc<Dataset>, CliError> {
+/// The encrypted files of a datastore in a folder; with the journal of the command that writes them.
+pub(crate) fn local(
+    store: &DataStore,
+    folder: &Path,
+    journal: Option<&Arc<Journal>>,
+) -> Result<Arc<Dataset>, CliError> {
     if store.encryption_mode != EncryptionMode::Cse {
         return Err(CliError::Argument {
             argument: "--name",
@@ -43,7 +47,11 @@ pub(crate) fn local(store: &DataStore, folder: &Path) -> Result<Arc<Dataset>, Cl
         });
     }
     let dek = Arc::new(deks::load(store)?);
-    dataset(store, dek, Place::Folder(Folder(folder.to_owned())))
+    let folder = Folder {
+        path: folder.to_owned(),
+        journal: journal.cloned(),
+    };
+    dataset(store, dek, Place::Folder(folder))
 }
 
 fn dataset(store: &DataStore, dek: Arc<Dek>, place: Place) -> Result<Arc<Dataset>, CliError> {

@@ -5,11 +5,11 @@ use blob_format::manifest::ManifestHmac;
 use cleanroom_crypto::digest;
 use serde_json::json;
 
-use super::{Limits, Pin, Which, journal, open, warn_of_none, warn_of_pins};
+use super::{Limits, Pin, Which, journal, open, warn_of_pins, warn_of_unpinned};
 use crate::CliError;
 use crate::credential::Azure;
 use crate::stores::{self, DataStore, DataStores};
-use crate::transfer::{Convert, Download, Engine, Upload};
+use crate::transfer::{Convert, Download, Engine, Known, Moved, Upload};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct UploadArgs {
@@ -61,27 +61,30 @@ pub(super) async fn upload(args: &UploadArgs, azure: &Azure) -> Result<(), CliEr
         to: &*open::remote(&store, azure)?,
         engine: &Engine::new(&args.limits),
         journal: &Arc::new(args.which.journal("upload")?),
-        known: args.manifest_hmac.or(store.manifest()?),
+        known: &match args.manifest_hmac {
+            Some(given) => Known::only(given),
+            None => store.known()?,
+        },
+        expect: &|coming| args.which.note(&store.name, |store| store.expect(coming)),
         mirror: args.mirror,
     };
     let moved = upload.run(&args.src).await?;
-    args.which.record(&store.name, moved.root.as_ref())?;
-    warn_of_pins(&store, &moved);
+    if let Some(root) = &moved.root {
+        args.which.note(&store.name, |store| store.settle(root))?;
+        warn_of_pins(&store, root);
+    }
     crate::print(&moved.to_json())
 }
 
 pub(super) async fn download_again(args: &DownloadArgs, azure: &Azure) -> Result<(), CliError> {
     let store = args.which.store()?;
     let pinned = args.pin.of(&store)?;
-    fetch(
-        &args.which.config,
-        &store,
-        &args.dst,
-        pinned,
-        &args.limits,
-        azure,
-    )
-    .await
+    let (config, limits) = (&args.which.config, &args.limits);
+    let moved = fetch(config, &store, &args.dst, &pinned, limits, azure).await?;
+    if args.pin.is_recorded() && !pinned.is_any() {
+        args.which.found(&store, moved.root.as_deref())?;
+    }
+    Ok(())
 }
 
 /// Downloads what a room wrote, as `datastore download`; which manifest it wrote is not known here.
@@ -96,11 +99,12 @@ pub(crate) async fn download(
         config,
         stores.find(name)?,
         dst,
-        None,
+        &Known::default(),
         &Limits::default(),
         azure,
     )
     .await
+    .map(|_| ())
 }
 
 /// Downloads to `<dst>/<datastore>/<container>/`, the layout that azcopy leaves, and prints what came.
@@ -108,24 +112,29 @@ async fn fetch(
     config: &Path,
     store: &DataStore,
     dst: &Path,
-    pinned: Option<ManifestHmac>,
+    pinned: &Known,
     limits: &Limits,
     azure: &Azure,
-) -> Result<(), CliError> {
+) -> Result<Moved, CliError> {
     let target = dst.join(&store.name).join(&store.store_name);
     let download = Download {
         from: &open::remote(store, azure)?,
         engine: &Engine::new(limits),
-        journal: &journal(config, &store.name, &of_folder("download", &target)?)?,
+        journal: &Arc::new(journal(
+            config,
+            &store.name,
+            &of_folder("download", &target)?,
+        )?),
         pinned,
     };
     let moved = download.run(&target).await?;
-    warn_of_none(store, &moved);
+    warn_of_unpinned(store, &moved);
     let mut shown = moved.to_json();
     if let Some(shown) = shown.as_object_mut() {
         shown.insert("folder".to_owned(), json!(target));
     }
-    crate::print(&shown)
+    crate::print(&shown)?;
+    Ok(moved)
 }
 
 pub(super) async fn convert(args: &ConvertArgs, azure: &Azure) -> Result<(), CliError> {
@@ -152,11 +161,16 @@ pub(super) async fn convert(args: &ConvertArgs, azure: &Azure) -> Result<(), Cli
         }),
         writing: &Engine::new(&half),
         journal: &journal(&args.which.config, &to.name, &format!("from.{}", from.name))?,
-        pinned: args.pin.of(from)?,
+        pinned: &args.pin.demanded(from)?,
+        known: &to.known()?,
+        expect: &|coming| args.which.note(&to.name, |store| store.expect(coming)),
     };
     let moved = convert.run().await?;
-    args.which.record(&to.name, moved.root.as_ref())?;
-    warn_of_pins(to, &moved);
+    warn_of_unpinned(from, &moved);
+    if let Some(root) = &moved.root {
+        args.which.note(&to.name, |store| store.settle(root))?;
+        warn_of_pins(to, root);
+    }
     crate::print(&moved.to_json())
 }
 

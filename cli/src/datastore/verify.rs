@@ -1,13 +1,11 @@
 use std::path::PathBuf;
 
-use blob_format::manifest::ManifestHmac;
-
 use super::{Limits, Pin, Which, open};
 use crate::CliError;
 use crate::config::read_specification;
 use crate::credential::Access;
 use crate::stores::DataStore;
-use crate::transfer::{Engine, Report, Verify};
+use crate::transfer::{Engine, Known, Report, Verify};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct VerifyArgs {
@@ -43,13 +41,13 @@ pub(super) async fn run(args: &VerifyArgs, access: &Access) -> Result<(), CliErr
     let store = args.which.store()?;
     let pinned = pinned(args, &store)?;
     let dataset = match &args.src {
-        Some(folder) => open::local(&store, folder)?,
+        Some(folder) => open::local(&store, folder, None)?,
         None => open::remote(&store, &access.azure()?)?,
     };
     let verify = Verify {
         of: &dataset,
         engine: &Engine::new(&args.limits),
-        pinned,
+        pinned: &pinned,
         quick: args.quick,
         contents: None,
     };
@@ -58,25 +56,19 @@ pub(super) async fn run(args: &VerifyArgs, access: &Access) -> Result<(), CliErr
         Output::Json => crate::print(&report.to_json())?,
         Output::Table => table(&report),
     }
-    report.finish(&store.name)
+    let root = report.root.clone();
+    report.finish(&store.name)?;
+    let is_recorded = args.pin.is_recorded() && args.cleanroom_config.is_none();
+    if is_recorded && args.src.is_none() {
+        args.which.found(&store, Some(&root))?;
+    }
+    Ok(())
 }
 
 /// What the manifest must be. An unknown one is an error: an old dataset with its old manifest would pass.
-fn pinned(args: &VerifyArgs, store: &DataStore) -> Result<Option<ManifestHmac>, CliError> {
-    let missing = |argument, reason: String| Err(CliError::Argument { argument, reason });
-    if args.pin.any_manifest {
-        return Ok(None);
-    }
+fn pinned(args: &VerifyArgs, store: &DataStore) -> Result<Known, CliError> {
     let Some(path) = &args.cleanroom_config else {
-        return match args.pin.of(store)? {
-            Some(pinned) => Ok(Some(pinned)),
-            None => missing(
-                "--manifest-hmac",
-                "no manifest of this datastore was written from here; give the keyed root, a contract that pins it with \
-                 --cleanroom-config, or take any with --any-manifest"
-                    .to_owned(),
-            ),
-        };
+        return args.pin.demanded(store);
     };
     let spec = read_specification(path)?;
     for point in spec
@@ -84,13 +76,13 @@ fn pinned(args: &VerifyArgs, store: &DataStore) -> Result<Option<ManifestHmac>, 
         .filter(|point| point.store.id == store.name)
     {
         if let Some(hmac) = point.protection.configuration()?.manifest_hmac {
-            return Ok(Some(hmac.parse()?));
+            return Ok(Known::only(hmac.parse()?));
         }
     }
-    missing(
-        "--cleanroom-config",
-        format!("it pins no manifest of {:?}", store.name),
-    )
+    Err(CliError::Argument {
+        argument: "--cleanroom-config",
+        reason: format!("it pins no manifest of {:?}", store.name),
+    })
 }
 
 #[expect(clippy::print_stdout, reason = "the command's result")]

@@ -228,7 +228,8 @@ async fn what_was_sealed_comes_back_whole_or_not_at_all() {
         assert_eq!(desk.code(download).await, "CR-CLI-0011", "another manifest");
         assert_eq!(desk.failed(&any).await, ["b/c"], "a file too many");
 
-        desk.ok(upload).await;
+        assert_eq!(desk.code(upload).await, "CR-CLI-0011", "not ours");
+        desk.ok(&format!("{upload} --mirror")).await;
         let older = blob.content(ACCOUNT, "sink", manifest::PATH).unwrap();
         desk.write("input/a", "third");
         desk.ok(upload).await;
@@ -295,4 +296,90 @@ async fn a_sink_is_downloaded_by_its_access_name() {
             .await,
         "CR-CLI-0004"
     );
+}
+
+#[tokio::test]
+async fn what_is_only_encrypted_changes_nothing_of_what_storage_must_have() {
+    let desk = Desk::online().await;
+    desk.stores().await;
+    desk.write("input/a", "one");
+    desk.write("other/b", "two");
+    desk.ok(&desk.add_datastore("data", "CSE")).await;
+    desk.ok("datastore upload --name data --config @datastores.yaml --src @input")
+        .await;
+    desk.ok(
+        "datastore encrypt --name data --config @datastores.yaml --source-path @other --destination-path @sealed",
+    )
+    .await;
+    let verify = "datastore verify --name data --config @datastores.yaml";
+    let recorded = desk.read("datastores.yaml");
+    desk.ok(verify).await;
+    desk.ok(&format!("{verify} --src @sealed")).await;
+    desk.ok("datastore download --name data --config @datastores.yaml --dst @output")
+        .await;
+    desk.ok(
+        "datastore decrypt --name data --config @datastores.yaml --source-path @sealed --destination-path @clear",
+    )
+    .await;
+    assert_eq!(tree(&desk.path("clear")), tree(&desk.path("other")));
+    assert_eq!(recorded, desk.read("datastores.yaml"));
+
+    // Another tool brings it: from then on the other one is an old manifest.
+    let store = desk.container("data");
+    let old = store.head(manifest::PATH).await.unwrap();
+    let old = store
+        .get_range(manifest::PATH, 0..old.length, &old.etag)
+        .await
+        .unwrap();
+    for (name, content) in tree(&desk.path("sealed")) {
+        let put = store.put_blob(&name, content.into(), &Condition::Always);
+        put.await.unwrap();
+    }
+    store.delete("a", &Condition::Always).await.unwrap();
+    desk.ok(verify).await;
+    let put = store.put_blob(manifest::PATH, old, &Condition::Always);
+    put.await.unwrap();
+    assert_eq!(desk.code(verify).await, "CR-CLI-0011");
+}
+
+#[tokio::test]
+async fn an_upload_that_ended_before_its_record_is_known_and_is_not_pinned() {
+    let desk = Desk::online().await;
+    desk.stores().await;
+    desk.write("input/a", "one");
+    desk.write("more/b", "two");
+    desk.ok(&desk.add_datastore("data", "CSE")).await;
+    let upload = |from: &str| {
+        format!("datastore upload --name data --config @datastores.yaml --src @{from}")
+    };
+    desk.ok(&upload("input")).await;
+    let before = desk.read("datastores.yaml");
+    desk.ok(&upload("more")).await;
+    let hmac = |text: &str| {
+        let line = text.lines().find(|line| line.contains("manifestHmac:"));
+        line.unwrap().trim().trim_start_matches("- ").to_owned()
+    };
+    let after = hmac(&desk.read("datastores.yaml"));
+    let pending = after.replace("manifestHmac", "pendingManifestHmac");
+    let old = hmac(&before);
+    desk.write(
+        "datastores.yaml",
+        before.replace(&old, &format!("{old}\n  {pending}")),
+    );
+    assert!(desk.read("datastores.yaml").contains("pendingManifestHmac"));
+    desk.ok("config init --cleanroom-config @litware.yaml")
+        .await;
+    desk.ok(
+        "config add-identity az-federated --cleanroom-config @litware.yaml --name litware-identity \
+         --client-id 11111111-1111-1111-1111-111111111111 --tenant-id 22222222-2222-2222-2222-222222222222",
+    )
+    .await;
+    let pin = "config add-datasource --cleanroom-config @litware.yaml --datastore-name data --datastore-config \
+               @datastores.yaml --identity litware-identity --secretstore-config @secretstores.yaml --dek-secret-store \
+               deks --kek-secret-store keks --pin-manifest";
+    assert_eq!(desk.code(pin).await, "CR-CLI-0003");
+    desk.ok(&upload("more")).await;
+    assert_eq!(hmac(&desk.read("datastores.yaml")), after);
+    assert!(!desk.read("datastores.yaml").contains("pending"));
+    desk.ok(pin).await;
 }

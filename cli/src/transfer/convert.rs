@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use blob_format::manifest::{Entry, Manifest, ManifestHmac};
-use blob_store::Condition;
+use blob_store::{BlobInfo, Condition};
 use futures::StreamExt;
 
 use super::clear::Clear;
@@ -15,10 +15,11 @@ use super::place::Listing;
 use super::read::Stored;
 use super::verify::Verify;
 use super::write::Writer;
-use super::{Dataset, Moved, list};
+use super::{Coming, Dataset, Expect, Known, Moved, list};
 use crate::CliError;
 
-/// Writes every file of a dataset into another one, in that one's layout and under its key, and reads all of it back.
+/// Writes every file of a dataset into an empty one, in that one's layout and under its key, and reads all of it back
+/// before the manifest lists it.
 pub(crate) struct Convert<'a> {
     pub(crate) from: &'a Arc<Dataset>,
     pub(crate) to: &'a Arc<Dataset>,
@@ -27,7 +28,11 @@ pub(crate) struct Convert<'a> {
     pub(crate) writing: &'a Engine,
     pub(crate) journal: &'a Journal,
     /// What the manifest of the old dataset must be.
-    pub(crate) pinned: Option<ManifestHmac>,
+    pub(crate) pinned: &'a Known,
+    /// What the manifest of the new one may be, if it has one.
+    pub(crate) known: &'a Known,
+    /// Is told of the new manifest before it is written.
+    pub(crate) expect: &'a Expect<'a>,
 }
 
 impl Convert<'_> {
@@ -42,6 +47,11 @@ impl Convert<'_> {
             there: self.to.place.list().await?,
             key: ContentKey::of(&self.to.dek)?,
         };
+        let over = match &old {
+            Some((old, _)) => Some(old.hmac(&self.to.dek)?),
+            None => None,
+        };
+        self.must_be_ours(over, &one.there)?;
         self.writing.begin(
             "converting",
             files.iter().map(|file| file.info.length).sum(),
@@ -64,21 +74,51 @@ impl Convert<'_> {
         collected?;
         failures.finish(self.from)?;
         let manifest = Manifest::new(entries)?;
-        if old.as_ref().is_none_or(|(old, _)| *old != manifest) {
-            let over = old.as_ref().map(|(_, info)| &info.etag);
-            list::write(self.to, &manifest, over).await?;
-        }
         let root = manifest.hmac(&self.to.dek)?;
         let verify = Verify {
             of: self.to,
             engine: self.reading,
-            pinned: Some(root),
+            pinned: &Known::only(root),
             quick: false,
             contents: Some(&contents),
         };
-        verify.run().await?.finish(&self.to.name)?;
+        let report = verify.compare(&manifest, root).await?;
+        report.finish(&self.to.name)?;
+        if old.as_ref().is_none_or(|(old, _)| *old != manifest) {
+            (self.expect)(&Coming { over, root })?;
+            let version = old.as_ref().map(|(_, info)| &info.etag);
+            list::write(self.to, &manifest, version).await?;
+        }
         moved.root = Some(root.to_string());
+        moved.pinned = Some(!self.pinned.is_any());
         Ok(moved)
+    }
+
+    /// Nothing is overwritten that is not of this conversion.
+    fn must_be_ours(&self, found: Option<ManifestHmac>, there: &Listing) -> Result<(), CliError> {
+        let refused = |reason: String| CliError::Dataset {
+            dataset: self.to.name.clone(),
+            reason,
+        };
+        if let Some(found) = found
+            && !self.known.has(found)
+        {
+            return Err(refused(format!(
+                "it has the manifest {found}, which was not written from here; convert into a new datastore"
+            )));
+        }
+        let is_ours = |name: &str, info: &BlobInfo| {
+            let done = self.journal.done(name);
+            let version = format!("{} ", info.etag.as_str());
+            self.journal.is_announced(name)
+                || done.is_some_and(|done| done.etag.starts_with(&version))
+        };
+        match there.iter().find(|(name, info)| !is_ours(name, info)) {
+            Some((name, _)) => Err(refused(format!(
+                "it has {name:?}, which this conversion did not write; convert into a new datastore"
+            ))),
+            None => Ok(()),
+        }
     }
 }
 
@@ -101,12 +141,12 @@ impl One<'_> {
         } = self.convert;
         let there = self.there.get(&file.name);
         // Both versions: the one that was read and the one that was written.
-        let version = |etag: &str| format!("{etag} {}", file.version());
+        let version = |etag: &str| format!("{etag} {}", file.version(&self.key));
         if let (Some(done), Some(info)) = (journal.done(&file.name), there)
             && done.etag == version(info.etag.as_str())
         {
             writing.advance(done.length);
-            return Ok((done.entry(), done.content(), true));
+            return Ok((done.entry(&self.key)?, done.content(), true));
         }
         let stored = Stored::open(from, &file.name, &file.info, file.entry.clone()).await?;
         let condition = match there {
@@ -121,10 +161,12 @@ impl One<'_> {
             condition: &condition,
             journal: None,
         };
+        journal.announce(&file.name)?;
         let clear = Clear::stored(&stored, stored.chunks(reading, 0));
         let written = writer.write(clear).await?;
         let etag = version(written.etag.as_str());
-        journal.note(Done::new(&written.entry, written.content, &etag))?;
+        let done = Done::new(&self.key, &written.entry, written.content, &etag)?;
+        journal.note(done)?;
         Ok((written.entry, written.content, false))
     }
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use cleanroom_crypto::mac::HmacSha256;
-use cleanroom_crypto::{Dek, Zeroizing, kdf};
+use cleanroom_crypto::{CryptoError, Dek, Zeroizing, kdf, keywrap};
 
 use super::PART;
 use crate::CliError;
@@ -9,19 +9,47 @@ use crate::CliError;
 /// Names clear content to its owner: a MAC under a key derived from the data key, so that what a journal keeps tells
 /// nobody else what the content is.
 #[derive(Clone)]
-pub(super) struct ContentKey(Arc<Zeroizing<[u8; 32]>>);
+pub(super) struct ContentKey(Arc<Keys>);
+
+struct Keys {
+    names: Zeroizing<[u8; 32]>,
+    /// Wraps what a manifest says of a content: under some layouts that is its digest.
+    listed: Zeroizing<[u8; 32]>,
+}
 
 impl ContentKey {
     pub(super) fn of(dek: &Dek) -> Result<Self, CliError> {
         let prk = kdf::hkdf_extract_sha256(&[], dek.expose());
-        let mut key = Zeroizing::new([0; 32]);
-        kdf::hkdf_expand_sha256(&prk, &[b"cleanroom/transfer-content"], key.as_mut_slice())?;
-        Ok(Self(Arc::new(key)))
+        let key = |info: &[u8]| -> Result<_, CliError> {
+            let mut key = Zeroizing::new([0; 32]);
+            kdf::hkdf_expand_sha256(&prk, &[info], key.as_mut_slice())?;
+            Ok(key)
+        };
+        Ok(Self(Arc::new(Keys {
+            names: key(b"cleanroom/transfer-content")?,
+            listed: key(b"cleanroom/transfer-listed")?,
+        })))
+    }
+
+    fn mac(&self) -> HmacSha256 {
+        HmacSha256::new(self.0.names.as_slice())
+    }
+
+    /// Hides what a manifest says of a content.
+    pub(super) fn hide(&self, authenticator: &[u8; 32]) -> Result<[u8; 40], CliError> {
+        let wrapped = keywrap::wrap_kw(&self.0.listed, authenticator)?;
+        Ok(wrapped.try_into().map_err(|_| CryptoError::Encrypt)?)
+    }
+
+    /// What was hidden.
+    pub(super) fn show(&self, hidden: &[u8; 40]) -> Result<[u8; 32], CliError> {
+        let shown = keywrap::unwrap_kw(&self.0.listed, hidden)?;
+        Ok(<[u8; 32]>::try_from(shown.as_slice()).map_err(|_| CryptoError::Decrypt)?)
     }
 
     /// Starts a content of a known length.
     pub(super) fn content(&self, length: u64) -> Content {
-        let mut whole = HmacSha256::new(self.0.as_slice());
+        let mut whole = self.mac();
         whole.update(&[0]);
         whole.update(&length.to_le_bytes());
         Content {
@@ -35,7 +63,7 @@ impl ContentKey {
     }
 
     fn piece(&self, index: u64) -> HmacSha256 {
-        let mut mac = HmacSha256::new(self.0.as_slice());
+        let mut mac = self.mac();
         mac.update(&[1]);
         mac.update(&index.to_le_bytes());
         mac
@@ -43,7 +71,7 @@ impl ContentKey {
 
     /// Names a version of a file at a place, for the partial file that a transfer of it leaves.
     pub(super) fn version(&self, parts: &[&str]) -> [u8; 32] {
-        let mut mac = HmacSha256::new(self.0.as_slice());
+        let mut mac = self.mac();
         mac.update(&[2]);
         for part in parts {
             mac.update(&(part.len() as u64).to_le_bytes());

@@ -3,188 +3,39 @@
 //! One JSON object a line, appended when a file is done; a line that a kill cut off is ignored. Whether a file is still
 //! what the journal says is decided by its content and by the version in storage, never by times.
 
-use std::collections::HashMap;
+mod lines;
+
+use std::collections::{HashMap, HashSet};
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use blob_format::manifest::Entry;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
+use self::lines::{Announced, Arrived, Hex, Left, Line};
+pub(super) use self::lines::{Begun, Done, File, Staged};
+use super::STRETCH;
 use crate::CliError;
 
 /// No line of ours is longer.
 const LONGEST_LINE: u64 = 64 << 10;
 
-/// Bytes, as hexadecimal digits in a line.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Hex<const N: usize>([u8; N]);
-
-impl<const N: usize> Serialize for Hex<N> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&hex::encode(self.0))
-    }
-}
-
-impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        let mut bytes = [0; N];
-        hex::decode_to_slice(text, &mut bytes).map_err(D::Error::custom)?;
-        Ok(Self(bytes))
-    }
-}
-
-/// One file that is done.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub(super) struct Done {
-    path: String,
-    content: Hex<32>,
-    /// Version in storage.
-    pub(super) etag: String,
-    /// Clear bytes.
-    pub(super) length: u64,
-    file_id: Hex<16>,
-    generation: u64,
-    authenticator: Hex<32>,
-}
-
-impl Done {
-    pub(super) fn new(entry: &Entry, content: [u8; 32], etag: &str) -> Self {
-        Self {
-            path: entry.path.clone(),
-            content: Hex(content),
-            etag: etag.to_owned(),
-            length: entry.length,
-            file_id: Hex(entry.file_id),
-            generation: entry.generation,
-            authenticator: Hex(entry.authenticator),
-        }
-    }
-
-    /// What names the clear content.
-    pub(super) const fn content(&self) -> [u8; 32] {
-        self.content.0
-    }
-
-    /// What a manifest says of it.
-    pub(super) fn entry(&self) -> Entry {
-        Entry {
-            path: self.path.clone(),
-            length: self.length,
-            file_id: self.file_id.0,
-            generation: self.generation,
-            authenticator: self.authenticator.0,
-        }
-    }
-}
-
-/// A file of several blocks that is not committed yet.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-struct Pending {
-    path: String,
-    file_id: Hex<16>,
-    length: u64,
-    block: u64,
-}
-
-/// Which file a staged block is of.
-pub(super) struct File {
-    pub(super) path: String,
-    pub(super) file_id: [u8; 16],
-    /// Clear bytes of it.
-    pub(super) length: u64,
-    /// Clear bytes of each block but the last.
-    pub(super) block: u64,
-}
-
-/// One block that storage holds for a commit to come.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub(super) struct Staged {
-    #[serde(flatten)]
-    file: Pending,
-    index: u64,
-    id: Hex<16>,
-    pieces: Vec<Hex<32>>,
-    salts: Vec<Hex<16>>,
-}
-
-impl Staged {
-    pub(super) fn new(
-        file: File,
-        index: u64,
-        id: [u8; 16],
-        pieces: Vec<[u8; 32]>,
-        salts: Vec<[u8; 16]>,
-    ) -> Self {
-        Self {
-            file: Pending {
-                path: file.path,
-                file_id: Hex(file.file_id),
-                length: file.length,
-                block: file.block,
-            },
-            index,
-            id: Hex(id),
-            pieces: pieces.into_iter().map(Hex).collect(),
-            salts: salts.into_iter().map(Hex).collect(),
-        }
-    }
-
-    /// Its name.
-    pub(super) const fn id(&self) -> [u8; 16] {
-        self.id.0
-    }
-
-    /// What names its clear content, piece by piece.
-    pub(super) fn pieces(&self) -> impl Iterator<Item = [u8; 32]> + use<'_> {
-        self.pieces.iter().map(|piece| piece.0)
-    }
-
-    /// What its units were sealed under, in layouts that need to know.
-    pub(super) fn salts(&self) -> impl Iterator<Item = [u8; 16]> + use<'_> {
-        self.salts.iter().map(|salt| salt.0)
-    }
-}
-
-/// The staged blocks of one file, as an earlier transfer left them.
-#[derive(Debug)]
-pub(super) struct Begun {
-    file: Pending,
-    blocks: HashMap<u64, Staged>,
-}
-
-impl Begun {
-    pub(super) const fn file_id(&self) -> [u8; 16] {
-        self.file.file_id.0
-    }
-
-    pub(super) fn block(&self, index: u64) -> Option<&Staged> {
-        self.blocks.get(&index)
-    }
-}
-
-#[derive(Deserialize, Serialize)]
-#[serde(untagged)]
-enum Line {
-    Done(Done),
-    Staged(Staged),
-}
-
-/// The journal of one dataset and direction; only one command has it at a time.
-pub(crate) struct Journal {
-    path: PathBuf,
-    held: Held,
-    file: Mutex<std::fs::File>,
-}
-
+/// What was noted, by path.
 #[derive(Default)]
 struct Held {
     done: HashMap<String, Done>,
     begun: HashMap<String, Begun>,
+    announced: HashSet<String>,
+    /// By the path of the whole file.
+    left: HashMap<String, HashSet<String>>,
+    arrived: HashMap<String, Coming>,
+}
+
+/// What came of a file that is not whole.
+#[derive(Default)]
+struct Coming {
+    name: [u8; 32],
+    pieces: HashMap<u64, Vec<Hex<32>>>,
 }
 
 impl Held {
@@ -192,6 +43,9 @@ impl Held {
         match line {
             Line::Done(done) => {
                 self.begun.remove(&done.path);
+                self.announced.remove(&done.path);
+                self.left.remove(&done.path);
+                self.arrived.remove(&done.path);
                 self.done.insert(done.path.clone(), done);
             }
             Line::Staged(staged) => {
@@ -207,8 +61,30 @@ impl Held {
                 }
                 begun.blocks.insert(staged.index, staged);
             }
+            Line::Announced(Announced { announced }) => {
+                self.announced.insert(announced);
+            }
+            Line::Arrived(line) => {
+                let coming = self.arrived.entry(line.path).or_default();
+                // Another version.
+                if coming.name != line.coming.0 {
+                    coming.name = line.coming.0;
+                    coming.pieces.clear();
+                }
+                coming.pieces.insert(line.stretch, line.arrived);
+            }
+            Line::Left(Left { path, partial }) => {
+                self.left.entry(path).or_default().insert(partial);
+            }
         }
     }
+}
+
+/// The journal of one dataset and direction; only one command has it at a time.
+pub(crate) struct Journal {
+    path: PathBuf,
+    held: Held,
+    file: Mutex<std::fs::File>,
 }
 
 impl Journal {
@@ -263,6 +139,59 @@ impl Journal {
         self.append(&Line::Staged(staged))
     }
 
+    /// Whether a file was about to be written when an earlier command ended.
+    pub(super) fn is_announced(&self, path: &str) -> bool {
+        self.held.announced.contains(path)
+    }
+
+    /// Notes that a file is about to be written.
+    pub(super) fn announce(&self, path: &str) -> Result<(), CliError> {
+        let announced = path.to_owned();
+        self.append(&Line::Announced(Announced { announced }))
+    }
+
+    /// The files that earlier commands may have left before they were whole.
+    pub(super) fn left(&self) -> impl Iterator<Item = &str> {
+        self.held.left.values().flatten().map(String::as_str)
+    }
+
+    /// Notes a file that will not be whole for a while.
+    pub(super) fn note_left(&self, path: &str, partial: &str) -> Result<(), CliError> {
+        let left = self.held.left.get(path);
+        if left.is_some_and(|left| left.contains(partial)) {
+            return Ok(());
+        }
+        self.append(&Line::Left(Left {
+            path: path.to_owned(),
+            partial: partial.to_owned(),
+        }))
+    }
+
+    /// What names a piece of a file that came earlier, by its number.
+    pub(super) fn arrived(&self, path: &str, coming: &[u8; 32], piece: u64) -> Option<[u8; 32]> {
+        let held = self.held.arrived.get(path);
+        let held = held.filter(|held| held.name == *coming)?;
+        let stretch = held.pieces.get(&(piece / STRETCH))?;
+        let at = usize::try_from(piece % STRETCH).ok()?;
+        stretch.get(at).map(|piece| piece.0)
+    }
+
+    /// Notes the pieces of a stretch that came.
+    pub(super) fn note_arrived(
+        &self,
+        path: &str,
+        coming: &[u8; 32],
+        stretch: u64,
+        pieces: Vec<[u8; 32]>,
+    ) -> Result<(), CliError> {
+        self.append(&Line::Arrived(Arrived {
+            path: path.to_owned(),
+            coming: Hex(*coming),
+            stretch,
+            arrived: pieces.into_iter().map(Hex).collect(),
+        }))
+    }
+
     fn append(&self, line: &Line) -> Result<(), CliError> {
         let mut line =
             serde_json::to_vec(line).map_err(|error| CliError::file(&self.path, error))?;
@@ -293,7 +222,14 @@ fn read(file: &std::fs::File) -> std::io::Result<Held> {
 
 #[cfg(test)]
 mod tests {
+    use blob_format::manifest::Entry;
+
     use super::*;
+    use crate::transfer::digest::ContentKey;
+
+    fn key() -> ContentKey {
+        ContentKey::of(&cleanroom_crypto::Dek::from_slice(&[7; 32]).unwrap()).unwrap()
+    }
 
     fn done(path: &str, byte: u8) -> Done {
         let entry = Entry {
@@ -303,7 +239,7 @@ mod tests {
             generation: 1,
             authenticator: [byte; 32],
         };
-        Done::new(&entry, [byte; 32], "etag")
+        Done::new(&key(), &entry, [byte; 32], "etag").unwrap()
     }
 
     #[test]
@@ -322,7 +258,9 @@ mod tests {
         std::fs::write(&path, &text[..text.len() - 5]).unwrap();
         let journal = Journal::open(&state, "data").unwrap();
         assert_eq!(journal.done("a"), Some(&done("a", 1)));
-        assert_eq!(journal.done("b").unwrap().entry(), done("b", 1).entry());
+        let entry = |done: &Done| done.entry(&key()).unwrap();
+        assert_eq!(entry(journal.done("b").unwrap()), entry(&done("b", 1)));
+        assert_eq!(entry(&done("b", 1)).authenticator, [1; 32]);
         journal.note(done("c", 3)).unwrap();
         drop(journal);
         let journal = Journal::open(&state, "data").unwrap();

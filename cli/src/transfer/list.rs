@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use blob_format::manifest::{self, Entry, Manifest, ManifestHmac};
 use blob_store::{BlobInfo, Condition, Etag, Metadata};
 
-use super::Dataset;
+use super::{Dataset, Known};
 use crate::CliError;
 
 /// No honest manifest is longer; it is read into memory.
@@ -27,10 +27,10 @@ pub(super) async fn read(of: &Dataset) -> Result<Option<(Manifest, BlobInfo)>, C
     Ok(Some((Manifest::unseal(&of.dek, &blob)?, info)))
 }
 
-/// The manifest and its keyed root, which is `pinned` if that is given.
+/// The manifest and its keyed root, which is a pinned one.
 pub(super) async fn pinned(
     of: &Dataset,
-    pinned: Option<ManifestHmac>,
+    pinned: &Known,
 ) -> Result<Option<(Manifest, ManifestHmac)>, CliError> {
     let refused = |reason: String| {
         Err(CliError::Dataset {
@@ -38,19 +38,19 @@ pub(super) async fn pinned(
             reason,
         })
     };
-    match (read(of).await?, pinned) {
-        (None, None) => Ok(None),
-        (None, Some(_)) => refused("a manifest is pinned, and there is none".to_owned()),
-        (Some((manifest, _)), pinned) => {
-            let found = manifest.hmac(&of.dek)?;
-            match pinned {
-                Some(pinned) if pinned != found => refused(format!(
-                    "the manifest in storage is {found}, pinned is {pinned}"
-                )),
-                _ => Ok(Some((manifest, found))),
-            }
-        }
+    let Some((manifest, _)) = read(of).await? else {
+        return match pinned.is_any() {
+            true => Ok(None),
+            false => refused("a manifest is pinned, and there is none".to_owned()),
+        };
+    };
+    let found = manifest.hmac(&of.dek)?;
+    if !pinned.is_any() && !pinned.has(found) {
+        return refused(format!(
+            "the manifest in storage is {found}, pinned is {pinned}"
+        ));
     }
+    Ok(Some((manifest, found)))
 }
 
 /// The entries of a manifest by their paths.

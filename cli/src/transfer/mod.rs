@@ -10,11 +10,13 @@ mod download;
 mod engine;
 mod failure;
 mod journal;
+mod known;
 mod layout;
 mod list;
 mod partial;
 mod place;
 mod read;
+mod target;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -32,7 +34,9 @@ pub(crate) use self::download::Download;
 pub(crate) use self::engine::{Engine, Limits};
 pub use self::failure::Failed;
 pub(crate) use self::journal::Journal;
+pub(crate) use self::known::{Coming, Expect, Known};
 pub(crate) use self::layout::Layout;
+use self::partial::is_partial;
 pub(crate) use self::place::{Folder, Place};
 pub(crate) use self::upload::Upload;
 pub(crate) use self::verify::{Report, Verify};
@@ -40,6 +44,8 @@ pub(crate) use self::verify::{Report, Verify};
 /// Clear bytes of a part: what is read, sealed and sent as one; a whole number of units of every layout we write but v1
 /// with 16 MiB, whose parts are one unit.
 const PART: u64 = 4 << 20;
+/// Parts after which what was written is on the disk: where a transfer that was killed goes on.
+const STRETCH: u64 = 8;
 /// Names that a dataset keeps for itself.
 const OWN: &str = ".cleanroom";
 /// No dataset has more files: a manifest could not list them.
@@ -64,6 +70,8 @@ pub(crate) struct Moved {
     pub(crate) unchanged: u64,
     /// Of a dataset with a manifest: the keyed root of it, hexadecimal.
     pub(crate) root: Option<String>,
+    /// Of a dataset that was read: whether its manifest had to be a certain one.
+    pub(crate) pinned: Option<bool>,
 }
 
 impl Moved {
@@ -75,12 +83,16 @@ impl Moved {
 
     /// As a command prints it.
     pub(crate) fn to_json(&self) -> Value {
-        json!({
+        let mut shown = json!({
             "files": self.files,
             "bytes": self.bytes,
             "unchanged": self.unchanged,
             "manifestHmac": self.root,
-        })
+        });
+        if let (Some(pinned), Some(shown)) = (self.pinned, shown.as_object_mut()) {
+            shown.insert("pinned".to_owned(), pinned.into());
+        }
+        shown
     }
 }
 
@@ -95,6 +107,9 @@ fn refusal(path: &str) -> Option<&'static str> {
     let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
     if !path.split('/').all(plain) {
         return Some("it is no path");
+    }
+    if is_partial(path) {
+        return Some("it is the name of a file that was not downloaded whole");
     }
     if is_own(path) {
         return Some("the folder .cleanroom belongs to the dataset itself");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -12,8 +12,9 @@ use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
 use super::partial::Partial;
+use super::target::Target;
 use super::tree::{ClearFile, Tree};
-use super::{MOST_FILES, is_own};
+use super::{Journal, MOST_FILES, is_own};
 use crate::CliError;
 
 /// Sealed files.
@@ -25,7 +26,11 @@ pub(crate) enum Place {
 
 /// A folder of sealed files.
 #[derive(Clone)]
-pub(crate) struct Folder(pub(crate) PathBuf);
+pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
+    /// Of the command that writes it, if one does.
+    pub(crate) journal: Option<Arc<Journal>>,
+}
 
 /// What a place holds, by name; what belongs to the dataset itself and stands for directories left out.
 pub(super) type Listing = BTreeMap<String, BlobInfo>;
@@ -60,6 +65,17 @@ impl Place {
                 return Err(StoreError::Config("the listing does not go on".to_owned()).into());
             }
             next = page.next;
+        }
+    }
+
+    /// Removes what the commands before this one left of files that were not whole.
+    pub(super) async fn tidy(&self) -> Result<(), CliError> {
+        match self {
+            Self::Container(_) => Ok(()),
+            Self::Folder(folder) => {
+                let folder = folder.clone();
+                blocking(move || folder.target()?.tidy(|_| false)).await
+            }
         }
     }
 
@@ -144,9 +160,8 @@ impl Place {
                 }
             }
             Self::Folder(folder) => {
-                let path = folder.0.join(name);
-                std::fs::remove_file(&path)
-                    .map_err(|error| CliError::io(path.display().to_string(), error))
+                let (folder, name) = (folder.clone(), name.to_owned());
+                blocking(move || folder.target()?.remove(&name)).await
             }
         }
     }
@@ -154,7 +169,7 @@ impl Place {
 
 impl Folder {
     fn list(&self) -> Result<Listing, CliError> {
-        let tree = Tree::open(&self.0)?;
+        let tree = Tree::open(&self.path)?;
         let mut found = Listing::new();
         for file in tree.sealed_files()? {
             let info = info(&tree.clear(&file.name)?);
@@ -164,7 +179,7 @@ impl Folder {
     }
 
     fn head(&self, name: &str) -> Result<Option<BlobInfo>, CliError> {
-        match Tree::open(&self.0).and_then(|tree| tree.clear(name)) {
+        match Tree::open(&self.path).and_then(|tree| tree.clear(name)) {
             Ok(file) => Ok(Some(info(&file))),
             Err(CliError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -172,10 +187,10 @@ impl Folder {
     }
 
     fn get(&self, name: &str, range: Range<u64>, version: &Etag) -> Result<Bytes, CliError> {
-        let file = Tree::open(&self.0)?.clear(name)?;
+        let file = Tree::open(&self.path)?.clear(name)?;
         if info(&file).etag != *version {
             return Err(CliError::Changing {
-                path: self.0.join(name),
+                path: self.path.join(name),
             });
         }
         let length = usize::try_from(range.end.saturating_sub(range.start));
@@ -184,15 +199,19 @@ impl Folder {
         Ok(bytes.into())
     }
 
+    fn target(&self) -> Result<Target, CliError> {
+        Target::open(&self.path, self.journal.as_ref())
+    }
+
     /// Starts a file that is not there before it is whole.
     pub(super) fn create(&self, name: &str) -> Result<Partial, CliError> {
-        Partial::create(parent_of(&self.0.join(name)))
+        Partial::create(&self.target()?, name)
     }
 
     /// Gives a whole file its name.
     pub(super) fn place(&self, partial: Partial, name: &str) -> Result<Etag, CliError> {
-        partial.place(&self.0.join(name))?;
-        Ok(info(&Tree::open(&self.0)?.clear(name)?).etag)
+        partial.place()?;
+        Ok(info(&Tree::open(&self.path)?.clear(name)?).etag)
     }
 }
 
@@ -203,10 +222,6 @@ fn info(file: &ClearFile) -> BlobInfo {
         modified: SystemTime::UNIX_EPOCH,
         directory: false,
     }
-}
-
-fn parent_of(path: &Path) -> &Path {
-    path.parent().unwrap_or(path)
 }
 
 /// Runs what waits for a disk or a processor off the threads that wait for the network.

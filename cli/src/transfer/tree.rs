@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
+use super::partial::is_partial;
 use super::{MOST_FILES, OWN, refusal};
 use crate::CliError;
 
@@ -60,6 +61,10 @@ impl Tree {
                 let path = entry.path();
                 let kind = entry.file_type().map_err(unreadable)?;
                 if has_own && path == self.path.join(OWN) {
+                    continue;
+                }
+                // Of a transfer that was interrupted, or runs.
+                if kind.is_file() && path.to_str().is_some_and(is_partial) {
                     continue;
                 }
                 if kind.is_dir() {

@@ -13,7 +13,7 @@ use super::journal::{Done, Journal};
 use super::place::{Listing, blocking};
 use super::tree::{ClearFile, Found, Tree};
 use super::write::Writer;
-use super::{Dataset, Moved, PART, list};
+use super::{Coming, Dataset, Expect, Known, Moved, PART, list};
 use crate::CliError;
 
 /// Seals every file of a folder into a dataset, and then the manifest that lists them.
@@ -21,8 +21,10 @@ pub(crate) struct Upload<'a> {
     pub(crate) to: &'a Dataset,
     pub(crate) engine: &'a Engine,
     pub(crate) journal: &'a Arc<Journal>,
-    /// Of the manifest that this owner wrote last, or vouches for.
-    pub(crate) known: Option<ManifestHmac>,
+    /// What this owner wrote, or vouches for.
+    pub(crate) known: &'a Known,
+    /// Is told of the manifest before it is written.
+    pub(crate) expect: &'a Expect<'a>,
     /// Whether the dataset becomes exactly the folder: everything else in it is removed.
     pub(crate) mirror: bool,
 }
@@ -31,6 +33,8 @@ pub(crate) struct Upload<'a> {
 struct Before {
     there: Listing,
     manifest: Option<(Manifest, BlobInfo)>,
+    /// Keyed root of the manifest, if it is known.
+    known: Option<ManifestHmac>,
     /// Listed files that are not in the folder and stay.
     stay: Vec<Entry>,
 }
@@ -45,6 +49,7 @@ impl Upload<'_> {
             Ok((tree, files))
         });
         let (tree, files) = opened.await?;
+        self.to.place.tidy().await?;
         let names: BTreeSet<&str> = files.iter().map(|found| found.name.as_str()).collect();
         let before = self.before(&names).await?;
         let sending = Sending {
@@ -73,11 +78,12 @@ impl Upload<'_> {
         collected?;
         failures.finish(self.to)?;
         let manifest = Manifest::new(entries)?;
-        self.announce(&manifest, &before).await?;
+        let root = manifest.hmac(&self.to.dek)?;
+        self.announce(&manifest, root, &before).await?;
         if self.mirror {
             self.remove_others(&before, &names).await?;
         }
-        moved.root = Some(manifest.hmac(&self.to.dek)?.to_string());
+        moved.root = Some(root.to_string());
         Ok(moved)
     }
 
@@ -91,22 +97,20 @@ impl Upload<'_> {
             }
             other => other?,
         };
+        let found = match &manifest {
+            Some((manifest, _)) => Some(manifest.hmac(&self.to.dek)?),
+            None => None,
+        };
+        let known = found.filter(|found| self.known.has(*found));
         let mut stay = Vec::new();
-        if let Some((manifest, _)) = &manifest
-            && !self.mirror
-        {
-            let listed = manifest.entries().iter();
+        if !self.mirror {
+            let listed = manifest.iter().flat_map(|(list, _)| list.entries());
             stay.extend(
                 listed
                     .filter(|entry| !names.contains(entry.path.as_str()))
                     .cloned(),
             );
-            if !stay.is_empty() && self.known != Some(manifest.hmac(&self.to.dek)?) {
-                return Err(self.refused(
-                    "the manifest in storage is not the one that was written from here last; vouch for it with \
-                     --manifest-hmac, or make the dataset exactly the folder with --mirror",
-                ));
-            }
+            self.must_be_ours(found, !stay.is_empty())?;
         }
         if let Some(gone) = stay.iter().find(|entry| !there.contains_key(&entry.path)) {
             let reason = format!(
@@ -118,17 +122,51 @@ impl Upload<'_> {
         Ok(Before {
             there,
             manifest,
+            known,
             stay,
         })
     }
 
-    /// Writes the manifest, unless it says the same already.
-    async fn announce(&self, manifest: &Manifest, before: &Before) -> Result<(), CliError> {
-        match &before.manifest {
-            Some((old, _)) if old == manifest && !manifest.entries().is_empty() => Ok(()),
-            Some((_, info)) => list::write(self.to, manifest, Some(&info.etag)).await,
-            None => list::write(self.to, manifest, None).await,
+    /// What storage hides or shows instead would be forgotten with a new manifest.
+    fn must_be_ours(
+        &self,
+        found: Option<ManifestHmac>,
+        something_stays: bool,
+    ) -> Result<(), CliError> {
+        match found {
+            None if self.known.written.is_some() => Err(self.refused(
+                "storage shows no manifest, and one was written; if its files may go, --mirror makes the dataset \
+                 exactly the folder and removes everything else",
+            )),
+            Some(found)
+                if !self.known.has(found) && (something_stays || self.known.written.is_some()) =>
+            {
+                Err(self.refused(
+                    "the manifest in storage is not the one that was written from here last; vouch for it with \
+                     --manifest-hmac; if its files may go, --mirror makes the dataset exactly the folder and removes \
+                     everything else",
+                ))
+            }
+            _ => Ok(()),
         }
+    }
+
+    /// Writes the manifest, unless it says the same already.
+    async fn announce(
+        &self,
+        manifest: &Manifest,
+        root: ManifestHmac,
+        before: &Before,
+    ) -> Result<(), CliError> {
+        let there = before.manifest.as_ref();
+        if there.is_some_and(|(old, _)| old == manifest && !manifest.entries().is_empty()) {
+            return Ok(());
+        }
+        (self.expect)(&Coming {
+            over: before.known,
+            root,
+        })?;
+        list::write(self.to, manifest, there.map(|(_, info)| &info.etag)).await
     }
 
     async fn remove_others(&self, before: &Before, names: &BTreeSet<&str>) -> Result<(), CliError> {
@@ -171,7 +209,7 @@ impl Sending<'_> {
         let there = self.before.there.get(name);
         if let Some(done) = self.is_done(&file, there, name).await? {
             engine.advance(file.len());
-            return Ok((done.entry(), true));
+            return Ok((done, true));
         }
         let condition = match there {
             Some(info) => Condition::Match(info.etag.clone()),
@@ -187,7 +225,8 @@ impl Sending<'_> {
         };
         let written = writer.write(Clear::File(file)).await?;
         let etag = written.etag.as_str();
-        journal.note(Done::new(&written.entry, written.content, etag))?;
+        let done = Done::new(&self.key, &written.entry, written.content, etag)?;
+        journal.note(done)?;
         Ok((written.entry, false))
     }
 
@@ -197,7 +236,7 @@ impl Sending<'_> {
         file: &Arc<ClearFile>,
         there: Option<&BlobInfo>,
         name: &str,
-    ) -> Result<Option<Done>, CliError> {
+    ) -> Result<Option<Entry>, CliError> {
         let Some(done) = self.upload.journal.done(name) else {
             return Ok(None);
         };
@@ -222,6 +261,9 @@ impl Sending<'_> {
             at += bytes;
         }
         file.check_unchanged()?;
-        Ok((content.finish() == done.content()).then(|| done.clone()))
+        if content.finish() != done.content() {
+            return Ok(None);
+        }
+        done.entry(&self.key).map(Some)
     }
 }

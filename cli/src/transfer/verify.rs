@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use blob_format::FormatError;
-use blob_format::manifest::{Entry, ManifestHmac};
+use blob_format::manifest::{Entry, Manifest, ManifestHmac};
 use blob_store::{BlobInfo, StoreError};
 use futures::StreamExt;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use super::digest::ContentKey;
 use super::engine::Engine;
 use super::failure::is_of_one_file;
 use super::read::Stored;
-use super::{Dataset, Failed, list};
+use super::{Dataset, Failed, Known, list};
 use crate::CliError;
 
 /// Compares a dataset with its manifest, file by file.
@@ -20,7 +20,7 @@ pub(crate) struct Verify<'a> {
     pub(crate) of: &'a Arc<Dataset>,
     pub(crate) engine: &'a Engine,
     /// What the manifest must be; without one, an old manifest with its old files passes.
-    pub(crate) pinned: Option<ManifestHmac>,
+    pub(crate) pinned: &'a Known,
     /// Only what the end of each file tells, without its content.
     pub(crate) quick: bool,
     /// What names the clear content of each file, if that is known.
@@ -108,6 +108,15 @@ impl Verify<'_> {
                 reason: "there is no manifest to compare with".to_owned(),
             });
         };
+        self.compare(&manifest, root).await
+    }
+
+    /// With a manifest that need not be in storage.
+    pub(super) async fn compare(
+        &self,
+        manifest: &Manifest,
+        root: ManifestHmac,
+    ) -> Result<Report, CliError> {
         let mut there = self.of.place.list().await?;
         let files: Vec<_> = manifest
             .entries()
@@ -134,7 +143,7 @@ impl Verify<'_> {
         Ok(Report {
             lines,
             root: root.to_string(),
-            is_pinned: self.pinned.is_some(),
+            is_pinned: !self.pinned.is_any(),
         })
     }
 

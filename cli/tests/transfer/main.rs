@@ -177,3 +177,38 @@ async fn storage_that_throttles_breaks_and_forgets_tokens_costs_time_only() {
     assert_eq!(shown["files"], 6);
     assert!(owner.tree("out/data/data") == owner.tree("in"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_was_not_pinned_is_said() {
+    let owner = Owner::new("data", "CSE").await;
+    owner.write("in/a", b"one");
+    owner.ok("datastore upload --name data --config datastores.yaml --src in");
+    let download = "datastore download --name data --config datastores.yaml --dst out";
+    for (line, pinned) in [
+        (download.to_owned(), true),
+        (format!("{download} --any-manifest"), false),
+    ] {
+        let output = owner.run(&line);
+        let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(shown["pinned"], pinned);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(said.contains("was not pinned"), !pinned, "{said}");
+    }
+
+    // What nobody wrote from here is taken only if that is said.
+    owner.add("new", "CPK");
+    owner.add("newer", "CSE");
+    let convert = "datastore convert --config datastores.yaml --name";
+    let refused = owner.run(&format!("{convert} new --to newer"));
+    let error: Value = serde_json::from_slice(&refused.stderr).unwrap();
+    assert_eq!(error["error"]["code"], "CR-CLI-0003");
+    owner.ok(&format!("{convert} data --to new"));
+    let shown = owner.ok(&format!("{convert} new --to newer --any-manifest"));
+    assert_eq!(
+        (&shown["files"], &shown["pinned"]),
+        (&1.into(), &false.into())
+    );
+    let refused = owner.run(&format!("{convert} data --to newer"));
+    let error: Value = serde_json::from_slice(&refused.stderr).unwrap();
+    assert_eq!(error["error"]["code"], "CR-CLI-0011");
+}

@@ -13,15 +13,18 @@ use blob_store::{
 };
 use bytes::Bytes;
 use cleanroom_crypto::Dek;
+use futures::future::BoxFuture;
 
 use crate::CliError;
 use crate::transfer::{
-    Dataset, Download, Engine, Folder, Journal, Layout, Limits, Moved, Place, Upload,
+    Dataset, Download, Engine, Expect, Folder, Journal, Known, Layout, Limits, Moved, Place, Upload,
 };
 
 /// What a request does: its kind, the blob, and how many bytes go or come.
 pub(super) type Request = (&'static str, String, u64);
 type Hook = Box<dyn Fn(&Request) -> Option<StoreError> + Send + Sync>;
+
+type Pause = Box<dyn Fn(&Request) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// A container that tells what is asked of it, and whose requests somebody may meet.
 #[derive(Clone)]
@@ -29,6 +32,7 @@ pub(super) struct Meddled {
     inner: MemoryStore,
     log: Arc<Mutex<Vec<Request>>>,
     hook: Arc<Mutex<Option<Hook>>>,
+    pause: Arc<Mutex<Option<Pause>>>,
     /// Names that a listing claims besides.
     claimed: Arc<Mutex<Vec<String>>>,
 }
@@ -64,6 +68,16 @@ impl BlobStore for Meddled {
         version: &'a Etag,
     ) -> Outcome<'a, Bytes> {
         Box::pin(async move {
+            let request = ("get", name.to_owned(), range.start);
+            let pause = self
+                .pause
+                .lock()
+                .unwrap()
+                .as_ref()
+                .map(|pause| pause(&request));
+            if let Some(pause) = pause {
+                pause.await;
+            }
             self.meet("get", name, range.start)?;
             self.inner.get_range(name, range, version).await
         })
@@ -153,7 +167,10 @@ impl BlobStore for Meddled {
     }
 
     fn delete<'a>(&'a self, name: &'a str, condition: &'a Condition) -> Outcome<'a, ()> {
-        self.inner.delete(name, condition)
+        Box::pin(async move {
+            self.meet("delete", name, 0)?;
+            self.inner.delete(name, condition).await
+        })
     }
 }
 
@@ -173,6 +190,7 @@ impl Desk {
             inner: memory.clone(),
             log: Arc::default(),
             hook: Arc::default(),
+            pause: Arc::default(),
             claimed: Arc::default(),
         };
         let place = Place::Container(Arc::new(store.clone()));
@@ -209,8 +227,14 @@ impl Desk {
     }
 
     pub(super) fn folder(&self, name: &str) -> Arc<Dataset> {
+        self.folder_of(name, None)
+    }
+
+    /// A folder of sealed files, and the journal of the command that writes it.
+    pub(super) fn folder_of(&self, name: &str, journal: Option<Arc<Journal>>) -> Arc<Dataset> {
         std::fs::create_dir_all(self.path(name)).unwrap();
-        let place = Place::Folder(Folder(self.path(name)));
+        let path = self.path(name);
+        let place = Place::Folder(Folder { path, journal });
         let Layout::Sealed { format, .. } = &self.dataset.layout else {
             panic!("no layout for a folder");
         };
@@ -231,11 +255,23 @@ impl Desk {
         known: Option<ManifestHmac>,
         mirror: bool,
     ) -> Result<Moved, CliError> {
+        let known = known.map(Known::only).unwrap_or_default();
+        self.upload_with(folder, &known, &|_| Ok(()), mirror).await
+    }
+
+    pub(super) async fn upload_with(
+        &self,
+        folder: &str,
+        known: &Known,
+        expect: &Expect<'_>,
+        mirror: bool,
+    ) -> Result<Moved, CliError> {
         let upload = Upload {
             to: &self.dataset,
             engine: &Engine::new(&self.limits),
             journal: &Arc::new(self.journal("upload")),
             known,
+            expect,
             mirror,
         };
         upload.run(&self.path(folder)).await
@@ -246,11 +282,19 @@ impl Desk {
         to: &Arc<Dataset>,
         folder: &str,
     ) -> Result<Moved, CliError> {
+        let journal = match &to.place {
+            Place::Folder(Folder {
+                journal: Some(journal),
+                ..
+            }) => Arc::clone(journal),
+            _ => Arc::new(self.journal("encrypt")),
+        };
         let upload = Upload {
             to,
             engine: &Engine::new(&self.limits),
-            journal: &Arc::new(self.journal("encrypt")),
-            known: None,
+            journal: &journal,
+            known: &Known::default(),
+            expect: &|_| Ok(()),
             mirror: false,
         };
         upload.run(&self.path(folder)).await
@@ -268,8 +312,8 @@ impl Desk {
         let download = Download {
             from,
             engine: &Engine::new(&self.limits),
-            journal: &self.journal(&format!("download-{folder}")),
-            pinned: None,
+            journal: &Arc::new(self.journal(&format!("download-{folder}"))),
+            pinned: &Known::default(),
         };
         download.run(&self.path(folder)).await
     }
@@ -286,7 +330,16 @@ impl Desk {
         *self.store.hook.lock().unwrap() = Some(Box::new(hook));
     }
 
+    /// Lets reads wait before they are served.
+    pub(super) fn pause(
+        &self,
+        pause: impl Fn(&Request) -> BoxFuture<'static, ()> + Send + Sync + 'static,
+    ) {
+        *self.store.pause.lock().unwrap() = Some(Box::new(pause));
+    }
+
     pub(super) fn calm(&self) {
+        *self.store.pause.lock().unwrap() = None;
         *self.store.hook.lock().unwrap() = None;
     }
 

@@ -1,6 +1,7 @@
 //! Transfers between folders and a container in memory that others meddle with.
 
 mod desk;
+mod manifests;
 mod resume;
 mod trouble;
 mod verdicts;

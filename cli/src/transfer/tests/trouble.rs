@@ -1,5 +1,6 @@
 //! Other writers, hostile storage, files that change.
 
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::sync::Arc;
 
 use blob_format::manifest;
@@ -9,6 +10,8 @@ use futures::FutureExt;
 use super::desk::{Desk, dataset, failed, tree};
 use crate::CliError;
 use crate::transfer::Place;
+use crate::transfer::partial::Partial;
+use crate::transfer::target::Target;
 
 #[tokio::test]
 async fn of_two_uploads_at_once_one_is_told_and_no_manifest_lists_a_mixture() {
@@ -178,4 +181,53 @@ async fn another_key_reads_nothing() {
     let error = desk.download_from(&other, "out").await.unwrap_err();
     assert!(matches!(error, CliError::Format(_)), "{error}");
     assert!(!desk.path("out").exists());
+}
+
+#[tokio::test]
+async fn a_link_in_the_target_leads_nowhere() {
+    let desk = Desk::new("v2");
+    let outside = tempfile::tempdir().unwrap();
+    desk.write("in", &[("a", b"one"), ("b/c/d", b"two"), ("e", b"three")]);
+    desk.upload("in").await.unwrap();
+    std::fs::create_dir_all(desk.path("out/b")).unwrap();
+    std::fs::create_dir(outside.path().join("c")).unwrap();
+    let link = |to: &std::path::Path, name: &str| symlink(to, desk.path(name)).unwrap();
+    link(&outside.path().join("c"), "out/b/c");
+    std::fs::write(outside.path().join("e"), "theirs").unwrap();
+    link(&outside.path().join("e"), "out/e");
+    let error = desk.download("out").await.unwrap_err();
+    assert_eq!(failed(&error), [("b/c/d", "CR-CLI-0002")]);
+    assert!(tree(&outside.path().join("c")).is_empty());
+    assert_eq!(std::fs::read(outside.path().join("e")).unwrap(), b"theirs");
+    let meta = desk.path("out/e").symlink_metadata().unwrap();
+    assert!(meta.is_file(), "the link gave way to the file");
+    assert_eq!(meta.mode() & 0o777, 0o600);
+
+    std::fs::remove_file(desk.path("out/b/c")).unwrap();
+    desk.download("out").await.unwrap();
+    std::fs::rename(desk.path("out/b/c"), outside.path().join("moved")).unwrap();
+    link(&outside.path().join("moved"), "out/b/c");
+    let error = desk.download("out").await.unwrap_err();
+    assert_eq!(failed(&error), [("b/c/d", "CR-CLI-0002")]);
+
+    // A folder of sealed files is written the same way.
+    std::fs::create_dir_all(desk.path("sealed")).unwrap();
+    link(&outside.path().join("c"), "sealed/b");
+    let sealed = desk.folder("sealed");
+    let error = desk.upload_to(&sealed, "in").await.unwrap_err();
+    assert!(matches!(
+        error,
+        CliError::File { .. } | CliError::Files { .. }
+    ));
+    assert!(tree(&outside.path().join("c")).is_empty());
+}
+
+#[tokio::test]
+async fn what_another_transfer_is_writing_stays_its_own() {
+    let out = tempfile::tempdir().unwrap();
+    let target = Target::open(out.path(), None).unwrap();
+    let (_first, _) = Partial::resume(&target, "a", &[7; 32]).unwrap();
+    let second = Partial::resume(&target, "a", &[7; 32]).map(|_| ());
+    assert!(matches!(second, Err(CliError::Busy { .. })));
+    assert_eq!(tree(out.path()).len(), 1);
 }

@@ -10,7 +10,7 @@ use blob_store::{BlobStore, Condition, StoreError};
 use super::desk::{Desk, dataset, failed, tree};
 use crate::CliError;
 use crate::transfer::verify::{Report, Verdict, Verify};
-use crate::transfer::{Convert, Dataset, Engine, Moved, Place};
+use crate::transfer::{Convert, Dataset, Engine, Known, Moved, Place};
 
 async fn verify(
     of: &Arc<Dataset>,
@@ -20,7 +20,7 @@ async fn verify(
     let verify = Verify {
         of,
         engine: &Engine::new(&crate::transfer::Limits::default()),
-        pinned,
+        pinned: &pinned.map(Known::only).unwrap_or_default(),
         quick,
         contents: None,
     };
@@ -133,6 +133,15 @@ async fn without_a_manifest_there_is_no_verdict() {
 
 /// A conversion into a container in memory, at most so many files at once.
 async fn convert(desk: &Desk, to: &Arc<Dataset>, parallel: u16) -> Result<Moved, CliError> {
+    convert_over(desk, to, parallel, &Known::default()).await
+}
+
+async fn convert_over(
+    desk: &Desk,
+    to: &Arc<Dataset>,
+    parallel: u16,
+    known: &Known,
+) -> Result<Moved, CliError> {
     let limits = crate::transfer::Limits {
         parallel,
         ..desk.limits
@@ -143,7 +152,9 @@ async fn convert(desk: &Desk, to: &Arc<Dataset>, parallel: u16) -> Result<Moved,
         reading: &Engine::new(&limits),
         writing: &Engine::new(&limits),
         journal: &desk.journal("convert"),
-        pinned: None,
+        pinned: &Known::default(),
+        known,
+        expect: &|_| Ok(()),
     };
     convert.run().await
 }
@@ -199,8 +210,9 @@ async fn an_interrupted_conversion_goes_on_and_damage_on_either_side_is_found() 
 
     // The new dataset is read back before it counts.
     target.memory.tamper("a", |bytes| bytes[40] ^= 1);
-    let error = convert(&desk, &target.dataset, 1).await.unwrap_err();
-    assert_eq!(failed(&error), [("a", "CR-CLI-0018")]);
+    let known = Known::only(moved.root.unwrap().parse().unwrap());
+    let error = convert_over(&desk, &target.dataset, 1, &known).await;
+    assert_eq!(failed(&error.unwrap_err()), [("a", "CR-CLI-0018")]);
     // The old one's damage is not carried over.
     desk.memory.tamper("b", |bytes| bytes[20] ^= 1);
     let fresh = Desk::new("v2");
@@ -211,9 +223,57 @@ async fn an_interrupted_conversion_goes_on_and_damage_on_either_side_is_found() 
         reading: &Engine::new(&desk.limits),
         writing: &Engine::new(&desk.limits),
         journal: &other,
-        pinned: None,
+        pinned: &Known::default(),
+        known: &Known::default(),
+        expect: &|_| Ok(()),
     };
     let error = convert.run().await.unwrap_err();
     assert_eq!(failed(&error), [("b", "CR-FORMAT-0020")]);
     assert_eq!(fresh.names(), ["a", "c"], "no manifest");
+}
+
+#[tokio::test]
+async fn a_conversion_overwrites_nothing_that_it_did_not_write() {
+    let desk = Desk::new("cse-v1-4m");
+    desk.write("in", &[("a", b"one"), ("b", b"two")]);
+    desk.upload("in").await.unwrap();
+
+    // Another dataset, listed or not.
+    let target = Desk::new("v2");
+    target.write("theirs", &[("a", b"theirs")]);
+    let theirs = target.upload("theirs").await.unwrap().root.unwrap();
+    let stored = target.memory.bytes("a").unwrap();
+    let recorded = Known::only(theirs.parse().unwrap());
+    for known in [Known::default(), recorded] {
+        let refused = convert_over(&desk, &target.dataset, 1, &known).await;
+        assert!(matches!(refused, Err(CliError::Dataset { .. })));
+    }
+    let always = Condition::Always;
+    target.memory.delete(manifest::PATH, &always).await.unwrap();
+    let refused = convert(&desk, &target.dataset, 1).await;
+    assert!(matches!(refused, Err(CliError::Dataset { .. })));
+    assert_eq!(target.memory.bytes("a").unwrap(), stored);
+
+    // A file that was committed when the command ended, before its journal could say so.
+    let fresh = Desk::new("v2");
+    desk.journal("convert").announce("a").unwrap();
+    fresh.write("half", &[("a", b"half")]);
+    fresh.upload("half").await.unwrap();
+    fresh.memory.delete(manifest::PATH, &always).await.unwrap();
+    // What is damaged on the way is found before it is listed.
+    let memory = fresh.memory.clone();
+    fresh.meddle(move |(kind, name, _)| {
+        if *kind == "put" && name == "b" {
+            memory.tamper("a", |bytes| bytes[40] ^= 1);
+        }
+        None
+    });
+    let error = convert(&desk, &fresh.dataset, 1).await.unwrap_err();
+    assert_eq!(failed(&error), [("a", "CR-CLI-0018")]);
+    assert_eq!(fresh.names(), ["a", "b"], "no manifest");
+    fresh.calm();
+    fresh.memory.tamper("a", |bytes| bytes[40] ^= 1);
+    convert(&desk, &fresh.dataset, 1).await.unwrap();
+    desk.download_from(&fresh.dataset, "out").await.unwrap();
+    assert_eq!(tree(&desk.path("out")), tree(&desk.path("in")));
 }
