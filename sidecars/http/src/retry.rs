@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::https::exchange;
@@ -26,9 +25,7 @@ pub(crate) async fn retrying(
             .min(end.saturating_duration_since(Instant::now()));
         let outcome = exchange(client, &attempt).await;
         let asked = match &outcome {
-            Ok(response) if transient(response.status) || (request.repeats)(response) => {
-                response.retry_after()
-            }
+            Ok(response) if asks_again(request, response) => response.retry_after(),
             Err(error) if error.fault() == (Fault::Upstream { retry: true }) => None,
             _ => return outcome,
         };
@@ -58,12 +55,17 @@ fn pauses(request: &Request) -> ExponentialBackoff {
     pauses.build()
 }
 
-fn transient(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+fn asks_again(request: &Request, response: &Response) -> bool {
+    match response.status.as_u16() {
+        408 | 429 | 500 | 502 | 503 | 504 => true,
+        200..300 => (request.repeats)(response),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpSocket;
     use url::Url;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, stream};
 use http::{HeaderName, Method, StatusCode, header};
-use sidecar_http::Request;
+use sidecar_http::{Request, Response};
 
 use super::plan::{MOST, Part, Piece, parts};
 use super::{
@@ -100,6 +100,7 @@ impl S3Store {
         let request = self
             .write(Method::POST, url)
             .header(header::CONTENT_TYPE, "application/xml")
+            .repeating(is_unfinished)
             .deadline(PATIENCE)
             .body(body);
         self.commit("CompleteMultipartUpload", name, request, condition, token)
@@ -130,6 +131,7 @@ impl S3Store {
             .write(Method::PUT, url)
             .header(COPY_SOURCE, &self.source(&piece.key))
             .header(COPY_RANGE, &range)
+            .repeating(is_unfinished)
             .deadline(PATIENCE);
         if let Some(version) = &piece.version {
             request = request.header(COPY_MATCH, &quoted(version));
@@ -215,12 +217,21 @@ impl S3Store {
     }
 }
 
+/// Copies and completions answer 200 before their work is done: an error that passes may then only stand in the body.
+fn is_unfinished(response: &Response) -> bool {
+    let code = xml::error_code(&response.body);
+    matches!(
+        code.as_str(),
+        "InternalError" | "ServiceUnavailable" | "SlowDown" | "RequestTimeout"
+    )
+}
+
 /// The answer to a copy has its version in the body alone.
 trait IntoCopy {
     fn into_copy(self, operation: &'static str) -> Result<Etag, StoreError>;
 }
 
-impl IntoCopy for sidecar_http::Response {
+impl IntoCopy for Response {
     fn into_copy(self, operation: &'static str) -> Result<Etag, StoreError> {
         if self.status != StatusCode::OK {
             return Err(refusal(operation, &self));

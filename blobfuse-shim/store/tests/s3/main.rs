@@ -1,0 +1,103 @@
+//! The S3 store against a service that says what each test wants; `blobfuse-shim/tests/s3` has a real one.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
+
+mod server;
+
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use blob_store::{BlobStore, BlockId, Condition, StoreError};
+use bytes::Bytes;
+
+use server::{Seen, Server};
+
+/// The least size of a part.
+const PART: usize = 5 << 20;
+
+fn ok(body: &str) -> Response {
+    ([("etag", "\"v1\"")], body.to_owned()).into_response()
+}
+
+/// Of an operation that tells of its outcome in the body.
+fn xml(body: &str) -> Response {
+    body.to_owned().into_response()
+}
+
+const STARTED: &str =
+    "<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>";
+const COPIED: &str = "<CopyPartResult><ETag>\"p1\"</ETag></CopyPartResult>";
+const COMPLETED: &str =
+    "<CompleteMultipartUploadResult><ETag>\"v2\"</ETag></CompleteMultipartUploadResult>";
+const FAILED: &str = "<Error><Code>InternalError</Code></Error>";
+
+/// What a service answers to a commit of two blocks when all is well.
+fn committing((method, path): &Seen) -> Response {
+    match method.as_str() {
+        "POST" if path.contains("uploads=") => xml(STARTED),
+        "POST" => xml(COMPLETED),
+        "PUT" if path.contains("partNumber=1") => xml(COPIED),
+        "GET" => {
+            let range = [("etag", "\"v1\""), ("content-range", "bytes 0-2/3")];
+            (StatusCode::PARTIAL_CONTENT, range, "end").into_response()
+        }
+        "DELETE" => StatusCode::NO_CONTENT.into_response(),
+        _ => ok(""),
+    }
+}
+
+/// Stages a block that is copied and one that is sent again, and commits them.
+async fn commit(server: &Server) -> Result<blob_store::Etag, StoreError> {
+    let store = server.store();
+    let ids = [0, 1].map(|number| BlockId::new([4; 8], number));
+    let blocks = [Bytes::from(vec![7; PART]), Bytes::from_static(b"end")];
+    for (id, block) in ids.into_iter().zip(blocks) {
+        store.put_block("a", id, block).await.unwrap();
+    }
+    store.put_block_list("a", &ids, &Condition::Absent).await
+}
+
+#[tokio::test]
+async fn an_error_below_a_good_status_is_repeated_as_one_with_a_bad_one() {
+    let mut failures = [2, 2];
+    let server = Server::start(move |seen| {
+        let (method, path) = seen;
+        let which = match method.as_str() {
+            "PUT" if path.contains("partNumber=1") => 0,
+            "POST" if path.contains("uploadId=") => 1,
+            _ => return Some(committing(seen)),
+        };
+        if failures[which] > 0 {
+            failures[which] -= 1;
+            return Some(xml(FAILED));
+        }
+        Some(committing(seen))
+    });
+    let server = server.await;
+    assert_eq!(commit(&server).await.unwrap().as_str(), "v2");
+    let asked = |text: &str, method| {
+        let seen = server.seen(&method);
+        seen.iter().filter(|path| path.contains(text)).count()
+    };
+    assert_eq!(asked("partNumber=1", Method::PUT), 3);
+    assert_eq!(asked("?uploadId=", Method::POST), 3);
+    assert_eq!(asked("uploadId=", Method::DELETE), 0);
+}
+
+#[tokio::test]
+async fn other_errors_below_a_good_status_are_final() {
+    let server = Server::start(|seen| {
+        let (method, path) = seen;
+        Some(match method.as_str() {
+            "POST" if path.contains("uploadId=") => {
+                xml("<Error><Code>PreconditionFailed</Code></Error>")
+            }
+            "HEAD" => StatusCode::NOT_FOUND.into_response(),
+            _ => committing(seen),
+        })
+    });
+    let server = server.await;
+    let refused = commit(&server).await;
+    assert!(matches!(refused, Err(StoreError::Exists)), "{refused:?}");
+    let completed = server.seen(&Method::POST);
+    assert_eq!(completed.len(), 2, "{completed:?}");
+}
