@@ -10,6 +10,7 @@ mod operations;
 mod plan;
 mod sealed;
 mod sign;
+mod staged;
 mod xml;
 
 use std::fmt;

@@ -101,3 +101,48 @@ async fn other_errors_below_a_good_status_are_final() {
     let completed = server.seen(&Method::POST);
     assert_eq!(completed.len(), 2, "{completed:?}");
 }
+
+/// A listing of 15 January 2026 of objects of days in that month.
+fn listed(objects: &[(&str, Option<u32>)]) -> Response {
+    let objects: String = objects
+        .iter()
+        .map(|(key, modified)| {
+            let modified = modified.map_or_else(String::new, |day| {
+                format!("<LastModified>2026-01-{day:02}T00:00:00.000Z</LastModified>")
+            });
+            format!("<Contents><Key>{key}</Key>{modified}<ETag>e</ETag><Size>1</Size></Contents>")
+        })
+        .collect();
+    let listing = format!("<ListBucketResult>{objects}</ListBucketResult>");
+    ([("date", "Thu, 15 Jan 2026 00:00:01 GMT")], listing).into_response()
+}
+
+#[tokio::test]
+async fn the_sweep_removes_old_staged_blocks_whatever_a_listing_names_and_the_clock_here_says() {
+    let mut server = Server::start(|(method, _)| {
+        let staged = |digit: char| format!("in/.cleanroom/staged/{}", digit.to_string().repeat(32));
+        let [old, young, undated] = ['a', 'b', 'c'].map(staged);
+        let escape = format!("in/.cleanroom/staged/../{}", "a".repeat(29));
+        Some(match method.as_str() {
+            "GET" => listed(&[
+                (&old, Some(7)),
+                (&young, Some(9)),
+                (&undated, None),
+                ("in/.cleanroom/staged/data", Some(1)),
+                ("in/.cleanroom/manifest", Some(1)),
+                ("in/data", Some(1)),
+                ("another/data", Some(1)),
+                ("d", Some(1)),
+                (&old[3..], Some(1)),
+                (&escape, Some(1)),
+            ]),
+            _ => StatusCode::NO_CONTENT.into_response(),
+        })
+    })
+    .await;
+    server.config.prefix = "in".to_owned();
+    assert_eq!(server.store().remove_abandoned().await.unwrap(), 1);
+    let removed = server.seen(&Method::DELETE);
+    let old = format!("/bucket/in/.cleanroom/staged/{}", "a".repeat(32));
+    assert_eq!(removed, [old]);
+}
