@@ -61,13 +61,12 @@ impl S3Store {
             return Err(refusal("CreateMultipartUpload", &response));
         }
         let upload = xml::leaf("CreateMultipartUpload", &response.body, "UploadId")?;
-        let outcome = self
-            .complete(name, &upload, &parts, condition, &token)
-            .await;
-        if outcome.is_err() {
-            self.abort(name, &upload).await;
-        }
-        outcome
+        let open = OpenUpload::new(self, name, upload);
+        let etag = self
+            .complete(name, &open.id, &parts, condition, &token)
+            .await?;
+        open.completed();
+        Ok(etag)
     }
 
     async fn complete(
@@ -214,6 +213,41 @@ impl S3Store {
             return Err(wrong("another length"));
         }
         Ok(response.body)
+    }
+}
+
+/// A multipart upload that is aborted unless it is completed: also when the commit is cut off by its deadline.
+struct OpenUpload {
+    store: S3Store,
+    name: String,
+    id: String,
+    is_completed: bool,
+}
+
+impl OpenUpload {
+    fn new(store: &S3Store, name: &str, id: String) -> Self {
+        Self {
+            store: store.clone(),
+            name: name.to_owned(),
+            id,
+            is_completed: false,
+        }
+    }
+
+    fn completed(mut self) {
+        self.is_completed = true;
+    }
+}
+
+impl Drop for OpenUpload {
+    fn drop(&mut self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        if !self.is_completed {
+            let (store, name, id) = (self.store.clone(), self.name.clone(), self.id.clone());
+            runtime.spawn(async move { store.abort(&name, &id).await });
+        }
     }
 }
 

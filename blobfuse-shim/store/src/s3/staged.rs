@@ -10,6 +10,8 @@ use crate::{BlockId, Condition, StoreError};
 
 /// Staged blocks that are older belong to nobody any more.
 const ABANDONED: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long a commit waits for the removal of what was staged for it.
+const TIDYING: Duration = Duration::from_secs(5);
 
 impl S3Store {
     /// Removes the staged blocks of writers that ended without a commit a week ago or more; gives their number. For the
@@ -52,8 +54,15 @@ impl S3Store {
         is_ours.then_some(name)
     }
 
-    /// Best effort: the commit is done, and what stays is swept a week later.
+    /// Best effort: the commit is done and waits for this a little, so that a process that ends with it leaves nothing.
+    /// What stays is swept a week later.
     pub(super) async fn unstage(&self, ids: Vec<BlockId>) {
+        let store = self.clone();
+        let removing = tokio::spawn(async move { store.remove_staged(ids).await });
+        let _ = tokio::time::timeout(TIDYING, removing).await;
+    }
+
+    async fn remove_staged(&self, ids: Vec<BlockId>) {
         let gone = ids.into_iter().map(|id| async move {
             let removed = self.remove(&staging_key(id), &Condition::Always).await;
             if let Err(error) = removed {

@@ -4,6 +4,8 @@
 
 mod server;
 
+use std::time::Duration;
+
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use blob_store::{BlobStore, BlockId, Condition, StoreError};
@@ -145,4 +147,36 @@ async fn the_sweep_removes_old_staged_blocks_whatever_a_listing_names_and_the_cl
     let removed = server.seen(&Method::DELETE);
     let old = format!("/bucket/in/.cleanroom/staged/{}", "a".repeat(32));
     assert_eq!(removed, [old]);
+}
+
+#[tokio::test]
+async fn a_commit_that_is_cut_off_aborts_its_upload() {
+    let server = Server::start(|seen| {
+        let is_part = seen.1.contains("partNumber=1") && seen.0 == Method::PUT;
+        (!is_part).then(|| committing(seen))
+    });
+    let server = server.await;
+    let cut = tokio::time::timeout(Duration::from_millis(500), commit(&server)).await;
+    assert!(cut.is_err());
+    let aborted = async {
+        while server.seen(&Method::DELETE) != ["/bucket/a?uploadId=u1"] {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let aborted = tokio::time::timeout(Duration::from_secs(10), aborted).await;
+    assert!(aborted.is_ok(), "{:?}", server.seen(&Method::DELETE));
+}
+
+#[tokio::test]
+async fn a_commit_is_told_although_what_was_staged_for_it_cannot_be_removed() {
+    let server = Server::start(|seen| {
+        let answer = committing(seen);
+        Some(match seen.0 == Method::DELETE {
+            true => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+            false => answer,
+        })
+    });
+    let server = server.await;
+    let done = tokio::time::timeout(Duration::from_secs(10), commit(&server)).await;
+    assert_eq!(done.unwrap().unwrap().as_str(), "v2");
 }
