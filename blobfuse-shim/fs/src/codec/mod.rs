@@ -18,7 +18,7 @@ use blob_store::Metadata;
 
 use crate::FsError;
 
-pub(crate) use layout::{Layout, Stored, upload_room};
+pub(crate) use layout::{Layout, Stored, most_room, upload_room};
 
 /// What a commit must know of one sealed extent beside its position: in format v2 its salt.
 pub(crate) type Mark = Option<SealedExtent>;
