@@ -8,6 +8,11 @@ pub const fn content_memory(limit: u64) -> u64 {
     limit.saturating_sub(PROCESS)
 }
 
+/// The limit for the whole process with which file content may have `bytes`.
+pub(crate) const fn limit_for(bytes: u64) -> u64 {
+    bytes.saturating_add(PROCESS)
+}
+
 /// Buffers of file content are large and short-lived: each is a mapping of its own, so that the budget is what stays
 /// resident. By default the C library keeps them in one heap per thread. Must be called before any thread starts.
 #[allow(unsafe_code)]

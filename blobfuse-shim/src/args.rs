@@ -7,6 +7,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use url::Url;
 
 use crate::ShimError;
+use crate::allocator::limit_for;
 
 /// Who encrypts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -192,6 +193,12 @@ impl Args {
         if self.format.is_some() && self.encryption_mode != EncryptionMode::Cse {
             return bad("a format is for encryption mode CSE only");
         }
+        let least = limit_for(blob_fs::least_memory(self.mode())).div_ceil(1 << 20);
+        if u64::from(self.memory_limit_mb) < least {
+            return Err(ShimError::Config(format!(
+                "this format needs --memory-limit-mb {least} or more"
+            )));
+        }
         self.key.check(self.is_keyed())?;
         if !self.mount_path.is_absolute() || self.mount_path.parent().is_none() {
             return bad("the mount path must be absolute and not /");
@@ -298,6 +305,21 @@ mod tests {
         assert_eq!(parse("").unwrap().memory_limit_mb, 256);
         assert_eq!(parse("--memory-limit-mb 64").unwrap().memory_limit_mb, 64);
         assert!(parse("--memory-limit-mb 63").is_err());
+        for (format, least) in [("cse-v1", 79), ("cse-v1-4m", 64), ("azure-cse-2.1", 64)] {
+            let checked = |limit: u32| {
+                let words =
+                    format!("--encryption-mode CSE --format {format} --memory-limit-mb {limit}");
+                parse(&words).unwrap().check()
+            };
+            checked(least).unwrap();
+            if least > 64 {
+                let refused = checked(least - 1).unwrap_err().to_string();
+                assert!(
+                    refused.ends_with("needs --memory-limit-mb 79 or more"),
+                    "{refused}"
+                );
+            }
+        }
     }
 
     #[test]

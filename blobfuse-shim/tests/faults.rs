@@ -74,13 +74,15 @@ impl Operation {
     }
 }
 
-const WORKERS: usize = 8;
+const WORKERS: usize = 9;
 
 /// A row: what fails, and how long.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     /// The next request only.
     Once(Kind),
+    /// This many requests in a row.
+    Row(u32, Kind),
     /// Every request until the operation has ended.
     Always(Kind),
     /// Another writer replaces the file before.
@@ -91,7 +93,7 @@ enum Fault {
     Revoked,
 }
 
-const ROWS: [(&str, Fault); 16] = [
+const ROWS: [(&str, Fault); 18] = [
     (
         "429 with `Retry-After` within the time budget, once",
         Fault::Once(Kind::Throttle(1)),
@@ -101,10 +103,18 @@ const ROWS: [(&str, Fault); 16] = [
         Fault::Always(Kind::Throttle(3600)),
     ),
     ("503 with `Retry-After`, once", Fault::Once(Kind::Busy(1))),
+    (
+        "503 without `Retry-After`, five times in a row",
+        Fault::Row(5, Kind::Status(503)),
+    ),
     ("503 each time", Fault::Always(Kind::Status(503))),
     (
         "connection reset before the request is seen, once",
         Fault::Once(Kind::Reset),
+    ),
+    (
+        "connection reset before the request is seen, five times in a row",
+        Fault::Row(5, Kind::Reset),
     ),
     (
         "connection reset in the middle of the answer's body, once",
@@ -211,6 +221,10 @@ impl Stage {
     fn begin(&self, fault: Fault, operation: Operation, name: &str) {
         match fault {
             Fault::Once(kind) => self.account.world.upset(operation.upset(kind)),
+            Fault::Row(times, kind) => {
+                let upset = operation.upset(kind).times(times);
+                self.account.world.upset(upset);
+            }
             Fault::Always(kind) => {
                 let upset = operation.upset(kind).times(1000);
                 self.account.world.upset(upset);

@@ -5,8 +5,46 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::{Mode, Options, codec};
+
 /// Memory is counted in pages of this many bytes.
 const PAGE: u64 = 4096;
+
+/// How a mount's memory is divided, beside answers and unused buffers.
+pub(crate) struct Shares {
+    /// Bytes of one upload.
+    pub(crate) slot: u64,
+    /// Uploads at once.
+    pub(crate) slots: u64,
+    /// Bytes for everything else: the budget.
+    pub(crate) pool: u64,
+}
+
+impl Shares {
+    pub(crate) fn of(mode: Mode, options: &Options) -> Self {
+        // A quarter of the memory at most belongs to uploads.
+        let slot = codec::upload_room(mode);
+        let most = options.uploads.max(1) as u64;
+        let slots = (options.memory / 4 / slot).clamp(1, most);
+        let others = options.answers() + options.spare() + slots * slot;
+        let pool = options.memory.saturating_sub(others);
+        Self { slot, slots, pool }
+    }
+}
+
+/// The least [`Options::memory`] of a mount, in whole MiB but given in bytes, under which each operation on the files that
+/// it makes can have the memory that it takes.
+pub fn least_memory(mode: Mode) -> u64 {
+    let holds = |memory: &u64| {
+        let options = Options {
+            memory: *memory,
+            ..Options::default()
+        };
+        Shares::of(mode, &options).pool >= codec::most_room(mode)
+    };
+    let mut sizes = (1..=u64::from(u32::MAX)).map(|mib| mib << 20);
+    sizes.find(holds).unwrap_or(u64::MAX)
+}
 
 /// Memory for content, in pages. Never exceeded: who finds none waits, and nobody waits while holding some.
 #[derive(Debug)]
@@ -71,7 +109,7 @@ impl Budget {
     }
 
     fn pages_for(&self, bytes: u64) -> u32 {
-        // One operation can at most have everything; what asks for more was refused when it was mounted.
+        // One operation can at most have everything; what asks for more was refused when it was mounted or opened.
         u32::try_from(bytes.div_ceil(PAGE).min(self.total)).unwrap_or(u32::MAX)
     }
 }
@@ -97,7 +135,39 @@ impl Drop for Waiting<'_> {
 
 #[cfg(test)]
 mod tests {
+    use blob_format::Params;
+    use blob_format::v1::BlockSize;
+
     use super::*;
+
+    #[test]
+    fn the_least_memory_holds_a_sealed_and_an_open_extent_and_more_does_so_too() {
+        for mode in [
+            Mode::Cpk,
+            Mode::Sse,
+            Mode::CseV2(Params::default()),
+            Mode::CseV1(BlockSize::MIB_4),
+            Mode::CseV1(BlockSize::MIB_16),
+            Mode::CseV1(BlockSize::from_mib(64).unwrap()),
+        ] {
+            let extent = match mode {
+                Mode::CseV1(size) => size.bytes(),
+                _ => 4 << 20,
+            };
+            let pool = |memory| {
+                let options = Options {
+                    memory,
+                    ..Options::default()
+                };
+                Shares::of(mode, &options).pool
+            };
+            let least = least_memory(mode);
+            assert!(pool(least - (1 << 20)) < 2 * extent + (1 << 16), "{mode:?}");
+            for mib in 0..1024 {
+                assert!(pool(least + (mib << 20)) >= 2 * extent, "{mode:?}");
+            }
+        }
+    }
 
     #[tokio::test]
     async fn the_budget_is_never_exceeded_and_everything_comes_back() {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, OwnedSemaphorePermit, RwLock, RwLockReadGuard, Semaphore};
 
-use crate::budget::{Budget, Memory};
+use crate::budget::{Budget, Memory, Shares};
 use crate::buffers::Buffers;
 use crate::cache::Cache;
 use crate::codec::Layout;
@@ -20,7 +20,7 @@ use crate::inode::Nodes;
 use crate::measure::Measured;
 use crate::pinned::Source;
 use crate::version::Version;
-use crate::{DirEntry, FsError, Mode, Opened, Options, Sealed, codec};
+use crate::{DirEntry, FsError, Mode, Opened, Options, Sealed};
 
 pub(crate) struct Inner {
     pub(crate) store: Arc<dyn BlobStore>,
@@ -93,13 +93,7 @@ impl Inner {
         mode: Mode,
         options: Options,
     ) -> Self {
-        // A quarter of the memory at most belongs to uploads.
-        let slot = codec::upload_room(mode);
-        let most = options.uploads.max(1) as u64;
-        let slots = (options.memory / 4 / slot).clamp(1, most);
-        let pool = options
-            .memory
-            .saturating_sub(options.answers() + options.spare() + slots * slot);
+        let Shares { slot, slots, pool } = Shares::of(mode, &options);
         let answers = usize::try_from(options.answers() / 4096).unwrap_or(1);
         let layout = Layout::new(mode, &dek, &options.key_id);
         let extent = layout.create().map_or(slot / 2, |codec| codec.extent());

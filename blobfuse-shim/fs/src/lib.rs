@@ -41,6 +41,7 @@ use blob_format::Params;
 use blob_format::azure::{Integrity, RegionSize};
 use blob_format::v1::BlockSize;
 
+pub use budget::least_memory;
 pub use error::FsError;
 pub use findings::Finding;
 pub use seal::Sealed;

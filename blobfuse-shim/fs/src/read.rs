@@ -259,12 +259,14 @@ impl Inner {
         };
         let version = Arc::clone(version);
         let size = clear.end - clear.start;
-        let mut out = self
-            .buffers
-            .take(usize::try_from(size).map_err(|_| FsError::TooLarge)?);
+        let buffers = Arc::clone(&self.buffers);
         let work = move || {
-            version.frame.fill(index, clear, &sealed, &mut out.bytes)?;
-            Ok(out)
+            let spare = |length: usize| buffers.take(length).into_vec();
+            let opened = version.frame.open_with(index, clear, &sealed, &spare)?;
+            match opened.len() as u64 == size {
+                true => Ok(buffers.wrap(opened)),
+                false => Err(FsError::Stale),
+            }
         };
         let opened = if size <= INLINE {
             work()

@@ -157,6 +157,13 @@ impl Inner {
         metadata: &Metadata,
     ) -> Result<(Version, Bytes), FsError> {
         let (opened, tail) = self.frame(&self.layout, path, &info, metadata).await?;
+        let part = opened.frame.unit().min(opened.len);
+        // The sizes of the mount's own files were checked when it was mounted.
+        if part > self.extent && opened.frame.room(0, 0..part) > self.budget.total() {
+            return Err(FsError::NotSupported(
+                "a file in parts that exceed the memory limit",
+            ));
+        }
         let count = codec::extents(opened.frame.extent(), opened.len).max(1);
         let version = Version {
             info,

@@ -142,7 +142,6 @@ fn take(place: Place<'_>, value: &str, item: &mut Item) -> Result<(), StoreError
             let time = httpdate::parse_http_date(value).map_err(|_| unreadable("a time"))?;
             item.modified = Some(time);
         }
-        Place::Property("ResourceType") if value == "directory" => item.directory = true,
         Place::Metadata(name) if name.eq_ignore_ascii_case("hdi_isfolder") => {
             item.directory = value.eq_ignore_ascii_case("true");
         }

@@ -1,15 +1,13 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, header};
 use thiserror::Error;
-use tokio::time::Instant;
 
+use crate::retry::retrying;
 use crate::{Coded, Fault, Request, Response, Trust};
 
-const TRIES: usize = 4;
 pub(crate) const CONNECT: Duration = Duration::from_secs(5);
 
 /// Why an HTTPS request gave no answer.
@@ -200,8 +198,9 @@ impl HttpsClient {
         exchange(&self.client, &self.bounded(request)).await
     }
 
-    /// Sends until there is an answer that repeating cannot improve: at most four tries within the request's budget, with
-    /// growing jittered pauses, honouring `Retry-After` as far as the budget goes. Only for requests that may be repeated.
+    /// Sends until there is an answer that repeating cannot improve: at most four tries, or as many as
+    /// [`Request::until_budget`] allows, within the request's budget, with growing jittered pauses, honouring `Retry-After`
+    /// as far as the budget goes. Only for requests that may be repeated.
     ///
     /// # Errors
     /// The last try's. A last answer of 408, 429 or 5xx is returned as the answer it is.
@@ -258,44 +257,4 @@ pub(crate) async fn exchange(
             seconds: request.deadline.as_secs(),
         }),
     }
-}
-
-/// Tries until there is an answer that repeating cannot improve, within the request's budget.
-pub(crate) async fn retrying(
-    client: &reqwest::Client,
-    request: &Request,
-) -> Result<Response, HttpsError> {
-    let end = Instant::now() + request.budget;
-    let pauses = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(10))
-        .with_max_times(TRIES - 1)
-        .with_jitter();
-    let mut pauses = pauses.build();
-    loop {
-        let mut attempt = request.clone();
-        attempt.deadline = attempt
-            .deadline
-            .min(end.saturating_duration_since(Instant::now()));
-        let outcome = exchange(client, &attempt).await;
-        let asked = match &outcome {
-            Ok(response) if transient(response.status) => response.retry_after(),
-            Err(error) if error.fault() == (Fault::Upstream { retry: true }) => None,
-            _ => return outcome,
-        };
-        let Some(pause) = pauses.next() else {
-            return outcome;
-        };
-        // A service that asks for more patience than the budget has is not asked again.
-        let pause = asked.unwrap_or_default().max(pause);
-        if pause >= end.saturating_duration_since(Instant::now()) {
-            return outcome;
-        }
-        tracing::debug!(hop = request.hop, ?pause, "trying again");
-        tokio::time::sleep(pause).await;
-    }
-}
-
-fn transient(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
 }

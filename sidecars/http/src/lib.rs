@@ -12,6 +12,7 @@ mod https;
 mod pace;
 mod plain;
 mod request;
+mod retry;
 mod routes;
 mod serve;
 pub mod services;

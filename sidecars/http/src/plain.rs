@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
-use crate::https::{self, CONNECT};
+use crate::https::CONNECT;
+use crate::retry::retrying;
 use crate::{HttpsError, Request, Response, Trust};
 
 /// A service that speaks plain HTTP: the metadata service of the machine below, or one that the measured command names.
@@ -100,7 +101,7 @@ impl PlainClient {
     /// As there; [`HttpsError::Invalid`] for a request to anybody else.
     pub async fn send_retrying(&self, request: &Request) -> Result<Response, HttpsError> {
         request.check_origin(self.endpoint.url())?;
-        https::retrying(&self.client, request).await
+        retrying(&self.client, request).await
     }
 }
 

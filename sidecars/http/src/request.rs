@@ -25,6 +25,10 @@ pub struct Request {
     pub deadline: Duration,
     /// Time for all tries and the pauses between them (default 60 s).
     pub budget: Duration,
+    /// Tries at most (default 4); `None` for as many as the budget allows.
+    pub tries: Option<usize>,
+    /// Whether an answer of a good status asks to be repeated all the same; nobody's does by default.
+    pub repeats: fn(&Response) -> bool,
     /// Largest answer in bytes (default 4 MiB).
     pub body_cap: usize,
     invalid: Option<String>,
@@ -41,6 +45,8 @@ impl Request {
             body: Bytes::new(),
             deadline: Duration::from_secs(20),
             budget: Duration::from_secs(60),
+            tries: Some(4),
+            repeats: |_| false,
             body_cap: 4 << 20,
             invalid: None,
         }
@@ -129,6 +135,20 @@ impl Request {
     #[must_use]
     pub const fn budget(mut self, budget: Duration) -> Self {
         self.budget = budget;
+        self
+    }
+
+    /// Repeats for as long as the budget lasts, however many tries that are.
+    #[must_use]
+    pub const fn until_budget(mut self) -> Self {
+        self.tries = None;
+        self
+    }
+
+    /// Also repeats after an answer of a good status for which `repeats` holds.
+    #[must_use]
+    pub const fn repeating(mut self, repeats: fn(&Response) -> bool) -> Self {
+        self.repeats = repeats;
         self
     }
 

@@ -21,7 +21,7 @@ pub(super) const EXTENT: u64 = if cfg!(test) { 16 << 10 } else { 4 << 20 };
 /// What sealing adds to an extent of the shortest regions in which a file is changed.
 pub(super) const MOST_OVERHEAD: u64 = EXTENT / SHORTEST * 28;
 const SHORTEST: u64 = 4 << 10;
-/// A reader holds a region twice, sealed and clear, and the smallest budget is 64 MiB.
+/// A reader holds a region twice, sealed and clear.
 const LONGEST: u64 = 16 << 20;
 
 /// What the files of a mount have in common.
@@ -132,6 +132,16 @@ impl Frame for File {
 
     fn open(&self, index: u64, clear: Range<u64>, stored: &[u8]) -> Result<Vec<u8>, FsError> {
         super::open(&self.file, self.extent(), index, &clear, stored)
+    }
+
+    fn open_with(
+        &self,
+        index: u64,
+        clear: Range<u64>,
+        stored: &[u8],
+        spare: &dyn Fn(usize) -> Vec<u8>,
+    ) -> Result<Vec<u8>, FsError> {
+        super::open_with(&self.file, self.extent(), index, &clear, stored, spare)
     }
 
     fn edit(&self) -> Result<Arc<dyn Codec>, FsError> {

@@ -116,6 +116,15 @@ impl Layout {
     }
 }
 
+/// Most memory that one operation takes at once, in bytes: an extent of a file that this mount makes, sealed and open.
+pub(crate) fn most_room(mode: Mode) -> u64 {
+    match mode {
+        Mode::CseV1(size) => size.sealed() + size.bytes(),
+        Mode::CseAzure(region, _) => upload_room(mode).max(region.sealed() + region.bytes()),
+        _ => upload_room(mode),
+    }
+}
+
 /// Memory of one upload in bytes: a sealed extent of a file that this mount makes, and what sealing it takes.
 pub(crate) fn upload_room(mode: Mode) -> u64 {
     // Two extents: zeros are made before they are sealed, and what is sealed anew is opened before.

@@ -18,7 +18,7 @@ use blob_store::Metadata;
 
 use crate::FsError;
 
-pub(crate) use layout::{Layout, Stored, upload_room};
+pub(crate) use layout::{Layout, Stored, most_room, upload_room};
 
 /// What a commit must know of one sealed extent beside its position: in format v2 its salt.
 pub(crate) type Mark = Option<SealedExtent>;
@@ -38,20 +38,16 @@ pub(crate) trait Frame: fmt::Debug + Send + Sync {
     /// Opens what [`Frame::stored`] names; returns exactly its clear bytes.
     fn open(&self, index: u64, clear: Range<u64>, stored: &[u8]) -> Result<Vec<u8>, FsError>;
 
-    /// As [`Frame::open`], into a buffer of exactly the clear length, whose content does not matter.
-    fn fill(
+    /// As [`Frame::open`]. `spare` may have memory of a length, whose content does not matter; what is opened is never held
+    /// twice.
+    fn open_with(
         &self,
         index: u64,
         clear: Range<u64>,
         stored: &[u8],
-        out: &mut [u8],
-    ) -> Result<(), FsError> {
-        let opened = self.open(index, clear, stored)?;
-        if opened.len() != out.len() {
-            return Err(FsError::Stale);
-        }
-        out.copy_from_slice(&opened);
-        Ok(())
+        _spare: &dyn Fn(usize) -> Vec<u8>,
+    ) -> Result<Vec<u8>, FsError> {
+        self.open(index, clear, stored)
     }
 
     /// Most bytes of memory that fetching and opening a part of an extent takes.
@@ -181,20 +177,20 @@ fn open(
     clear: &Range<u64>,
     stored: &[u8],
 ) -> Result<Vec<u8>, FsError> {
-    let mut out = vec![0; buffer(clear.end - clear.start)?];
-    fill(reader, extent, index, clear, stored, &mut out)?;
-    Ok(out)
+    open_with(reader, extent, index, clear, stored, &|length| {
+        vec![0; length]
+    })
 }
 
-/// [`Frame::fill`] of such a reader.
-fn fill(
+/// [`Frame::open_with`] of such a reader.
+fn open_with(
     reader: &dyn Reader,
     extent: u64,
     index: u64,
     clear: &Range<u64>,
     stored: &[u8],
-    out: &mut [u8],
-) -> Result<(), FsError> {
+    spare: &dyn Fn(usize) -> Vec<u8>,
+) -> Result<Vec<u8>, FsError> {
     let start = index * extent;
     let wanted = start + clear.start..start + clear.end;
     let plan = reader
@@ -203,6 +199,7 @@ fn fill(
     let plan = plan.ok_or(FormatError::Content {
         offset: wanted.start,
     })?;
-    reader.open(&plan, stored, out)?;
-    Ok(())
+    let mut out = spare(buffer(clear.end - clear.start)?);
+    reader.open(&plan, stored, &mut out)?;
+    Ok(out)
 }

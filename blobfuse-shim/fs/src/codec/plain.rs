@@ -42,18 +42,16 @@ impl Frame for Plain {
         Ok(stored.to_vec())
     }
 
-    fn fill(
+    fn open_with(
         &self,
         _index: u64,
         _clear: Range<u64>,
         stored: &[u8],
-        out: &mut [u8],
-    ) -> Result<(), FsError> {
-        if stored.len() != out.len() {
-            return Err(FsError::Stale);
-        }
+        spare: &dyn Fn(usize) -> Vec<u8>,
+    ) -> Result<Vec<u8>, FsError> {
+        let mut out = spare(stored.len());
         out.copy_from_slice(stored);
-        Ok(())
+        Ok(out)
     }
 
     fn edit(&self) -> Result<Arc<dyn Codec>, FsError> {

@@ -61,6 +61,20 @@ impl Frame for File {
         Ok(block)
     }
 
+    fn open_with(
+        &self,
+        index: u64,
+        clear: Range<u64>,
+        stored: &[u8],
+        spare: &dyn Fn(usize) -> Vec<u8>,
+    ) -> Result<Vec<u8>, FsError> {
+        if clear.end - clear.start < self.extent() {
+            // Opened with its padding, which is cut off in place.
+            return self.open(index, clear, stored);
+        }
+        super::open_with(&self.file, self.extent(), index, &clear, stored, spare)
+    }
+
     /// The last block is opened with its padding.
     fn room(&self, _index: u64, _clear: Range<u64>) -> u64 {
         self.size().sealed() + self.size().bytes()

@@ -56,14 +56,14 @@ impl Frame for View {
         super::open(self, self.params().extent(), index, &clear, stored)
     }
 
-    fn fill(
+    fn open_with(
         &self,
         index: u64,
         clear: Range<u64>,
         stored: &[u8],
-        out: &mut [u8],
-    ) -> Result<(), FsError> {
-        super::fill(self, self.params().extent(), index, &clear, stored, out)
+        spare: &dyn Fn(usize) -> Vec<u8>,
+    ) -> Result<Vec<u8>, FsError> {
+        super::open_with(self, self.params().extent(), index, &clear, stored, spare)
     }
 
     fn edit(&self) -> Result<Arc<dyn Codec>, FsError> {

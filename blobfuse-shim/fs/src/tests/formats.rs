@@ -1,14 +1,15 @@
 //! What differs between the modes.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use blob_format::FormatError;
 use blob_format::azure::{Draft, ENCRYPTION_DATA, Integrity, RegionSize, SEAL};
 use blob_store::testing::MemoryStore;
 use blob_store::{BlobStore, Condition, Metadata};
 
-use super::{bytes, dek, find, modes, mount, read_file, write_file};
-use crate::{FileSystem, FsError, Mode, ROOT};
+use super::{bytes, dek, find, modes, mount, options, read_file, write_file};
+use crate::{FileSystem, FsError, Mode, Options, ROOT};
 
 fn azure(integrity: Integrity) -> Mode {
     Mode::CseAzure(RegionSize::new(8 << 10).unwrap(), integrity)
@@ -69,6 +70,23 @@ async fn regions_of_any_length_are_read_and_of_the_usual_ones_changed() {
         change(&fs, region).await.unwrap();
         assert!(read_file(&fs, region).await.unwrap() == clear, "{region}");
     }
+}
+
+#[tokio::test]
+async fn regions_that_the_memory_cannot_hold_sealed_and_open_are_refused() {
+    let memory = MemoryStore::default();
+    let clear = bytes(1 << 20, 3);
+    foreign(&memory, "large", 1 << 20, &clear).await;
+    foreign(&memory, "small", 4 << 10, &clear).await;
+    let options = Options {
+        memory: 2 << 20,
+        ..options()
+    };
+    let mode = azure(Integrity::Foreign);
+    let fs = FileSystem::new(Arc::new(memory.clone()), dek(7), mode, options);
+    assert!(read_file(&fs, "small").await.unwrap() == clear);
+    let refused = read_file(&fs, "large").await.unwrap_err();
+    assert_eq!(refused.errno(), libc::ENOTSUP);
 }
 
 #[tokio::test]

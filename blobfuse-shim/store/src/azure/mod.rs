@@ -149,7 +149,8 @@ impl AzureStore {
             .header(X_MS_DATE, &httpdate::fmt_http_date(SystemTime::now()))
             .header(X_MS_REQUEST, &uuid::Uuid::new_v4().to_string())
             .bearer(token.expose())
-            .deadline(Duration::from_secs(10 + size).min(request.budget));
+            .deadline(Duration::from_secs(10 + size).min(request.budget))
+            .until_budget();
         Ok(self.client.send_retrying(&request).await?)
     }
 

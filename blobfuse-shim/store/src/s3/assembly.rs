@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, stream};
 use http::{HeaderName, Method, StatusCode, header};
-use sidecar_http::Request;
+use sidecar_http::{Request, Response};
 
 use super::plan::{MOST, Part, Piece, parts};
 use super::{
@@ -61,13 +61,12 @@ impl S3Store {
             return Err(refusal("CreateMultipartUpload", &response));
         }
         let upload = xml::leaf("CreateMultipartUpload", &response.body, "UploadId")?;
-        let outcome = self
-            .complete(name, &upload, &parts, condition, &token)
-            .await;
-        if outcome.is_err() {
-            self.abort(name, &upload).await;
-        }
-        outcome
+        let open = OpenUpload::new(self, name, upload);
+        let etag = self
+            .complete(name, &open.id, &parts, condition, &token)
+            .await?;
+        open.completed();
+        Ok(etag)
     }
 
     async fn complete(
@@ -100,6 +99,7 @@ impl S3Store {
         let request = self
             .write(Method::POST, url)
             .header(header::CONTENT_TYPE, "application/xml")
+            .repeating(is_unfinished)
             .deadline(PATIENCE)
             .body(body);
         self.commit("CompleteMultipartUpload", name, request, condition, token)
@@ -130,6 +130,7 @@ impl S3Store {
             .write(Method::PUT, url)
             .header(COPY_SOURCE, &self.source(&piece.key))
             .header(COPY_RANGE, &range)
+            .repeating(is_unfinished)
             .deadline(PATIENCE);
         if let Some(version) = &piece.version {
             request = request.header(COPY_MATCH, &quoted(version));
@@ -215,12 +216,56 @@ impl S3Store {
     }
 }
 
+/// A multipart upload that is aborted unless it is completed: also when the commit is cut off by its deadline.
+struct OpenUpload {
+    store: S3Store,
+    name: String,
+    id: String,
+    is_completed: bool,
+}
+
+impl OpenUpload {
+    fn new(store: &S3Store, name: &str, id: String) -> Self {
+        Self {
+            store: store.clone(),
+            name: name.to_owned(),
+            id,
+            is_completed: false,
+        }
+    }
+
+    fn completed(mut self) {
+        self.is_completed = true;
+    }
+}
+
+impl Drop for OpenUpload {
+    fn drop(&mut self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        if !self.is_completed {
+            let (store, name, id) = (self.store.clone(), self.name.clone(), self.id.clone());
+            runtime.spawn(async move { store.abort(&name, &id).await });
+        }
+    }
+}
+
+/// Copies and completions answer 200 before their work is done: an error that passes may then only stand in the body.
+fn is_unfinished(response: &Response) -> bool {
+    let code = xml::error_code(&response.body);
+    matches!(
+        code.as_str(),
+        "InternalError" | "ServiceUnavailable" | "SlowDown" | "RequestTimeout"
+    )
+}
+
 /// The answer to a copy has its version in the body alone.
 trait IntoCopy {
     fn into_copy(self, operation: &'static str) -> Result<Etag, StoreError>;
 }
 
-impl IntoCopy for sidecar_http::Response {
+impl IntoCopy for Response {
     fn into_copy(self, operation: &'static str) -> Result<Etag, StoreError> {
         if self.status != StatusCode::OK {
             return Err(refusal(operation, &self));

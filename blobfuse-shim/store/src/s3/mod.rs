@@ -10,6 +10,7 @@ mod operations;
 mod plan;
 mod sealed;
 mod sign;
+mod staged;
 mod xml;
 
 use std::fmt;
@@ -172,7 +173,7 @@ impl S3Store {
         let deadline = Duration::from_secs(10 + size).max(request.deadline);
         let budget = request.budget;
         let request = sign::signed(request, &self.config.credentials, &self.config.region)?;
-        let request = request.deadline(deadline.min(budget));
+        let request = request.deadline(deadline.min(budget)).until_budget();
         Ok(self.client.send_retrying(&request).await?)
     }
 

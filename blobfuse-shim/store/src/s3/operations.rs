@@ -1,47 +1,18 @@
 use std::ops::Range;
-use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use futures::{StreamExt as _, stream};
 use http::{Method, StatusCode};
 use sidecar_http::Request;
 
 use super::blocks::{self, staging_key};
 use super::xml::{self, Listing};
 use super::{
-    AT_ONCE, BLOCKS, COMMIT, HOP, LIST_CAP, S3Store, STAGING, conditional, info_of, pairs, refusal,
+    BLOCKS, COMMIT, HOP, LIST_CAP, S3Store, STAGING, conditional, info_of, pairs, refusal,
 };
 use crate::{BlobInfo, BlobStore, BlockId, Condition, Etag, Outcome, Page, StoreError};
 
-/// Staged blocks that are older belong to nobody any more.
-const ABANDONED: Duration = Duration::from_secs(7 * 24 * 3600);
-
 impl S3Store {
-    /// Removes the staged blocks of writers that ended without a commit a week ago or more; gives their number. For the
-    /// start of a mount that writes; the bucket's lifecycle rule should do the same, and abort old multipart uploads.
-    ///
-    /// # Errors
-    /// As any request.
-    pub async fn remove_abandoned(&self) -> Result<usize, StoreError> {
-        let oldest = SystemTime::now() - ABANDONED;
-        let (mut from, mut removed) = (None, 0);
-        loop {
-            let page = self.page(STAGING, false, from.as_deref()).await?;
-            for (key, info) in page.objects {
-                if info.modified < oldest {
-                    let name = key.get(self.prefix.len()..).unwrap_or_default();
-                    self.remove(name, &Condition::Always).await?;
-                    removed += 1;
-                }
-            }
-            from = page.next;
-            if from.is_none() {
-                return Ok(removed);
-            }
-        }
-    }
-
-    async fn page(
+    pub(super) async fn page(
         &self,
         prefix: &str,
         directories: bool,
@@ -69,31 +40,19 @@ impl S3Store {
         if response.status != StatusCode::OK {
             return Err(refusal("ListObjectsV2", &response));
         }
-        xml::listing(&response.body)
+        let mut listing = xml::listing(&response.body)?;
+        let date = response.header("date");
+        listing.date = date.and_then(|date| httpdate::parse_http_date(date).ok());
+        Ok(listing)
     }
 
-    async fn remove(&self, name: &str, condition: &Condition) -> Result<(), StoreError> {
+    pub(super) async fn remove(&self, name: &str, condition: &Condition) -> Result<(), StoreError> {
         let request = self.write(Method::DELETE, self.object(name, &[])?);
         let response = self.exchange(conditional(request, condition)).await?;
         match response.status {
             StatusCode::NO_CONTENT | StatusCode::OK => Ok(()),
             _ => Err(refusal("DeleteObject", &response)),
         }
-    }
-
-    /// Best effort: the commit is done, and what stays is swept a week later.
-    async fn unstage(&self, ids: Vec<BlockId>) {
-        let gone = ids.into_iter().map(|id| async move {
-            let removed = self.remove(&staging_key(id), &Condition::Always).await;
-            if let Err(error) = removed {
-                tracing::debug!(%error, "a staged block stays behind");
-            }
-        });
-        let gone: Vec<_> = gone.collect();
-        stream::iter(gone)
-            .buffer_unordered(AT_ONCE)
-            .for_each(async |()| {})
-            .await;
     }
 }
 

@@ -88,6 +88,8 @@ pub(super) struct Listing {
     pub(super) objects: Vec<(String, BlobInfo)>,
     pub(super) prefixes: Vec<String>,
     pub(super) next: Option<String>,
+    /// When the service said so, by its clock.
+    pub(super) date: Option<SystemTime>,
 }
 
 #[derive(Default)]
