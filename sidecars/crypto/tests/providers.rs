@@ -114,6 +114,28 @@ fn a_jwk_with_inconsistent_numbers_is_refused() {
     }
 }
 
+// One library takes any version number, the other knows that version 1 has a public key beside the private one.
+#[test]
+fn whatever_bit_of_pkcs8_changes_the_key_is_refused_or_read_back() {
+    let der = KEY.to_pkcs8_der();
+    let version = der.windows(3).position(|bytes| bytes == [2, 1, 0]).unwrap();
+    for bit in 0..der.len() * 8 {
+        let mut changed = der.to_vec();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        match PrivateKey::from_pkcs8_der(&changed) {
+            Ok(key) => {
+                let again = PrivateKey::from_jwk(&key.to_jwk()).unwrap();
+                assert_eq!(again.public_key(), key.public_key(), "bit {bit}");
+            }
+            Err(error) => assert!(matches!(error, CryptoError::Key(_)), "bit {bit}"),
+        }
+    }
+    let mut newer = der.to_vec();
+    newer[version + 2] = 1;
+    assert!(PrivateKey::from_pkcs8_der(&newer).is_err());
+    PrivateKey::from_pkcs8_der(&der).unwrap();
+}
+
 #[test]
 fn a_public_key_survives_pem_der_and_numbers() {
     let key = KEY.public_key();

@@ -44,19 +44,14 @@ impl PrivateKey {
 
     /// Reads PKCS#8 DER; the numbers are checked against each other.
     ///
+    /// Two libraries must read the same key in it: one takes structures that the other refuses, and whoever released such
+    /// a key as JWK would hand out nothing.
+    ///
     /// # Errors
     /// [`CryptoError::Key`].
     pub fn from_pkcs8_der(der: &[u8]) -> Result<Self, CryptoError> {
-        let key = PrivateDecryptingKey::from_pkcs8(der).map_err(|_| BAD)?;
-        let signing = RsaKeyPair::from_pkcs8(der).map_err(|_| BAD)?;
-        let spki = key.public_key().as_der().map_err(|_| BAD)?;
-        Ok(Self {
-            pkcs8: Zeroizing::new(der.to_vec()),
-            public: PublicKey::from_spki_der(spki.as_ref())?,
-            modulus_len: key.key_size_bytes(),
-            decrypting: OaepPrivateDecryptingKey::new(key).map_err(|_| BAD)?,
-            signing,
-        })
+        PrivateDecryptingKey::from_pkcs8(der).map_err(|_| BAD)?;
+        Self::from_jwk(&jwk::from_pkcs8(der)?)
     }
 
     /// Reads PEM: `PRIVATE KEY` (PKCS#8) or `RSA PRIVATE KEY` (PKCS#1).
@@ -80,16 +75,26 @@ impl PrivateKey {
     /// # Errors
     /// [`CryptoError::Key`].
     pub fn from_jwk(jwk: &str) -> Result<Self, CryptoError> {
-        Self::from_pkcs8_der(&jwk::to_pkcs8(jwk)?)
+        let pkcs8 = jwk::to_pkcs8(jwk)?;
+        let key = PrivateDecryptingKey::from_pkcs8(&pkcs8).map_err(|_| BAD)?;
+        let signing = RsaKeyPair::from_pkcs8(&pkcs8).map_err(|_| BAD)?;
+        let spki = key.public_key().as_der().map_err(|_| BAD)?;
+        Ok(Self {
+            public: PublicKey::from_spki_der(spki.as_ref())?,
+            modulus_len: key.key_size_bytes(),
+            decrypting: OaepPrivateDecryptingKey::new(key).map_err(|_| BAD)?,
+            signing,
+            pkcs8,
+        })
     }
 
     /// The key as JWK: `{"d","dp","dq","e","kty":"RSA","n","p","q","qi"}`. Empty should the stored DER not parse, which
-    /// cannot happen to a key that was accepted.
+    /// cannot happen: it was written from a JWK.
     pub fn to_jwk(&self) -> Zeroizing<String> {
         jwk::from_pkcs8(&self.pkcs8).unwrap_or_default()
     }
 
-    /// The key as PKCS#8 DER.
+    /// The key as PKCS#8 DER, written anew: what was read may have had other parts.
     pub fn to_pkcs8_der(&self) -> Zeroizing<Vec<u8>> {
         self.pkcs8.clone()
     }
