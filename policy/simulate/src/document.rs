@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::syntax::{Module, Term};
@@ -277,7 +277,7 @@ impl Document {
                 Term::Framework(rule) => {
                     return Err(kind(name, format!("is the framework's {rule:?}")));
                 }
-                Term::Value(value) if value.is_object() => Answer::Constant(value),
+                Term::Value(Value::Object(members)) => constant(name, members)?,
                 _ => return Err(kind(name, "is no answer")),
             };
             self.points.insert(name.to_owned(), answer);
@@ -313,6 +313,34 @@ impl Document {
         }
         Ok(())
     }
+}
+
+/// An answer that asks nothing. What it does not say the platform adds from defaults of its own, some of which allow, and
+/// `metadata` it carries out: so it must say `allowed` itself, and no more than what a process gets.
+fn constant(name: &str, members: Map<String, Value>) -> Result<Answer, SimulateError> {
+    for (member, value) in &members {
+        let fits = match member.as_str() {
+            "allowed" | "allow_stdio_access" => value.is_boolean(),
+            "env_list" => match value {
+                Value::Array(variables) => variables.iter().all(Value::is_string),
+                other => other.is_null(),
+            },
+            _ => return Err(kind(name, format!("its answer has a member {member:?}"))),
+        };
+        if !fits {
+            return Err(kind(
+                name,
+                format!("its answer has {member:?} of another kind"),
+            ));
+        }
+    }
+    if !members.contains_key("allowed") {
+        return Err(kind(
+            name,
+            "its answer has no \"allowed\"; the platform would take its own default",
+        ));
+    }
+    Ok(Answer::Constant(members.into()))
 }
 
 fn version(name: &str, value: &Value) -> Result<Version, SimulateError> {

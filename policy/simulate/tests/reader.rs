@@ -46,6 +46,14 @@ proptest! {
 }
 
 #[test]
+fn an_answer_that_says_allowed_is_read() {
+    let body = "api_version := \"0.10.0\"\ndump_stacks := {\"allowed\": false}\n\
+                create_container := {\"allowed\": true, \"env_list\": null, \"allow_stdio_access\": true}";
+    let document = Document::policy(&format!("package policy\n{body}")).unwrap();
+    assert_eq!(document.points.len(), 2);
+}
+
+#[test]
 fn what_nobody_knows_is_refused_by_its_name() {
     let code = |body: &str| {
         let text = format!("package policy\napi_version := \"0.10.0\"\n{body}");
@@ -62,6 +70,27 @@ fn what_nobody_knows_is_refused_by_its_name() {
             "CR-SIM-0004",
         ),
         ("create_container := true", "CR-SIM-0004"),
+        // The platform would add its default, which is yes, or carry out what stands beside.
+        ("exec_in_container := {}", "CR-SIM-0004"),
+        ("exec_in_container := {\"env_list\": null}", "CR-SIM-0004"),
+        ("dump_stacks := {\"allowed\": \"false\"}", "CR-SIM-0004"),
+        ("dump_stacks := {\"allowed\": null}", "CR-SIM-0004"),
+        (
+            "mount_device := {\"allowed\": false, \"metadata\": [{\"name\": \"started\"}]}",
+            "CR-SIM-0004",
+        ),
+        (
+            "create_container := {\"allowed\": true, \"caps_list\": null}",
+            "CR-SIM-0004",
+        ),
+        (
+            "create_container := {\"allowed\": true, \"env_list\": [1]}",
+            "CR-SIM-0004",
+        ),
+        (
+            "create_container := {\"allowed\": true, \"allow_stdio_access\": 1}",
+            "CR-SIM-0004",
+        ),
         ("allow_dump_stacks := \"true\"", "CR-SIM-0004"),
         (
             "reason := {\"errors\": data.framework.other}",
