@@ -288,9 +288,11 @@ impl Document {
                 self.reason = true;
             }
             ("api_version" | "api_svn", Term::Value(value)) => {
+                once(name, self.api_version)?;
                 self.api_version = Some(version(name, &value)?);
             }
             ("framework_version" | "framework_svn", Term::Value(value)) => {
+                once(name, self.framework_version)?;
                 self.framework_version = Some(version(name, &value)?);
             }
             ("svn", Term::Value(Value::String(text))) => self.svn = Some(text),
@@ -341,6 +343,14 @@ fn constant(name: &str, members: Map<String, Value>) -> Result<Answer, SimulateE
         ));
     }
     Ok(Answer::Constant(members.into()))
+}
+
+/// Each version has an old name, too; which of two counts is not the policy's to leave open.
+fn once(name: &str, known: Option<Version>) -> Result<(), SimulateError> {
+    match known {
+        None => Ok(()),
+        Some(_) => Err(kind(name, "is there under its old and its new name")),
+    }
 }
 
 fn version(name: &str, value: &Value) -> Result<Version, SimulateError> {
