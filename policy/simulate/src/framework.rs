@@ -44,7 +44,6 @@ impl Framework {
     /// [`SimulateError::Framework`]: one of the two is no Rego that can be evaluated.
     pub fn new(policy: &str, framework: &str) -> Result<Self, SimulateError> {
         let mut engine = Engine::new();
-        engine.set_rego_v0(true);
         engine.set_policy_length_config(PolicyLengthConfig {
             max_col: NonZeroU32::MAX,
             max_file_bytes: NonZeroUsize::new(MAX_TEXT).unwrap_or(NonZeroUsize::MAX),
@@ -268,11 +267,16 @@ fn allowed(result: &Value) -> bool {
     result.get("allowed") == Some(&Value::Bool(true))
 }
 
+/// Frameworks are written in Rego v1 today and were in v0 before; policies and fragments may be in either.
 fn add(engine: &mut Engine, name: &str, text: String) -> Result<(), SimulateError> {
-    engine
-        .add_policy(name.to_owned(), text)
-        .map(drop)
-        .map_err(failed)
+    let mut read = |v0: bool| {
+        engine.set_rego_v0(v0);
+        engine.add_policy(name.to_owned(), text.clone())
+    };
+    match read(false) {
+        Ok(_) => Ok(()),
+        Err(error) => read(true).map(drop).map_err(|_| failed(error)),
+    }
 }
 
 /// The evaluator wants a value where a rule is only a head with constant arguments.
