@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use crate::api::{Missing, POINTS, Point};
 use crate::syntax::{Module, Term};
 use crate::{SimulateError, Version, api};
 
@@ -268,6 +269,17 @@ impl Document {
     /// A flag; one that is missing is false.
     pub fn flag(&self, name: &str) -> bool {
         self.flags.get(name).copied().unwrap_or(false)
+    }
+
+    /// The points that the platform allows whatever is asked, since the policy claims an API that is older and has no rule.
+    pub fn always_allowed(&self) -> impl Iterator<Item = &'static str> {
+        let version = self.api_version.unwrap_or(Version(0, 1, 0));
+        let silent = move |point: &&Point| {
+            point.since > version
+                && point.missing == Missing::Allow
+                && !self.points.contains_key(point.name)
+        };
+        POINTS.iter().filter(silent).map(|point| point.name)
     }
 
     fn rule(&mut self, name: &str, term: Term, line: usize) -> Result<(), SimulateError> {

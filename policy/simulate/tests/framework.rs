@@ -102,6 +102,29 @@ fn rules_that_compute_are_evaluated_and_what_was_allowed_is_remembered() {
 }
 
 #[test]
+fn a_framework_of_either_version_of_rego_is_read() {
+    let newer = FRAMEWORK
+        .replace(" } {", " if {")
+        .replace("} {", "} if {")
+        .replace("(target) {", "(target) if {")
+        .replace(
+            "errors[\"place taken\"] {",
+            "errors contains \"place taken\" if {",
+        )
+        .replace(
+            "errors[\"unknown layer\"] {",
+            "errors contains \"unknown layer\" if {",
+        );
+    assert_ne!(newer, FRAMEWORK);
+    let mount = json!({"target": "/m1", "deviceHash": "ef"});
+    for text in [FRAMEWORK, &newer] {
+        let mut framework = Framework::new(POLICY, text).unwrap();
+        let no = (false, vec!["unknown layer".to_owned()]);
+        assert_eq!(ask(&mut framework, "mount_device", mount.clone()), no);
+    }
+}
+
+#[test]
 fn what_a_policy_does_not_say_means_what_the_platform_takes_it_to_mean() {
     let mut framework = Framework::new(POLICY, FRAMEWORK).unwrap();
     // Newer than the policy: the framework answers.
