@@ -6,6 +6,8 @@ mod proposed;
 mod report;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trust_tests;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -89,6 +91,8 @@ fn judge(
     let spec = Specification::from_yaml(text.unwrap_or_default())?;
     let group = policy::build(&spec, deployment, &args.layers.manifest()?)?;
     report.fact("specification sha256", &group.specification_sha256);
+    report.images(args.layers.known(&group), args.insecure_virtual);
+    report.proposals.clone_from(&proposed.proposals);
     let recomputed = Recomputed {
         text: &|group: &ContainerGroup| {
             let layers = args.layers.of(group)?;
@@ -100,6 +104,7 @@ fn judge(
         },
         group,
         options: args.form.template(&spec),
+        beyond_deploy: args.form.beyond_deploy(),
     };
     recomputed.compare(proposed, &mut report)?;
     Ok(report)

@@ -60,6 +60,7 @@ fn proposed(template: Value, claims: Value) -> Proposed {
         templates: vec![offer("template", template)],
         claims: vec![offer("policy", claims)],
         besides: Vec::new(),
+        proposals: Vec::new(),
     }
 }
 
@@ -73,6 +74,7 @@ fn judged_by(group: &ContainerGroup, proposed: &Proposed) -> Report {
         group: group.clone(),
         text: &|group| Ok(text(group)),
         options: options(),
+        beyond_deploy: Vec::new(),
     };
     recomputed.compare(proposed, &mut report).unwrap();
     report
