@@ -24,7 +24,7 @@ pub(super) fn again() -> Result<ExitCode, CliError> {
         .output()
         .map_err(failed)?;
     match output.status.code() {
-        Some(code @ (0 | 1 | 2)) => hand_on(&output, code),
+        Some(code @ 0..=2) => hand_on(&output, code),
         Some(code) if code == i32::from(NO) => hand_on(&output, code),
         _ => {
             let status = output.status;
