@@ -225,6 +225,29 @@ fn a_policy_that_ends_the_evaluator_is_refused_like_any_other() {
     }
 }
 
+#[test]
+fn standard_input_is_a_file_too() {
+    let folder = folder(&[(
+        "denial.json",
+        r#"{"decision":"deny","reason":{"errors":["deviceHash not found"]}}"#,
+    )]);
+    for path in ["denial.json", "-"] {
+        let input = std::fs::File::open(folder.path().join("denial.json")).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_cleanroom"))
+            .args(["policy", "decode-denial", path, "--json"])
+            .current_dir(folder.path())
+            .env_clear()
+            .stdin(input)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!(
+            answer(&output)["errors"][0]["error"],
+            "deviceHash not found"
+        );
+    }
+}
+
 /// A group of one container, and the policy that this program writes for it.
 fn group(folder: &Path) -> String {
     let image = json!({"name": "one", "digest": format!("sha256:{:064x}", 1)});

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Command, ExitCode, Output};
+use std::process::{Command, ExitCode, Output, Stdio};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use policy_simulate::SimulateError;
@@ -21,6 +21,7 @@ pub(super) fn again() -> Result<ExitCode, CliError> {
     let output = Command::new("/proc/self/exe")
         .args(std::env::args_os().skip(1))
         .env(VARIABLE, "true")
+        .stdin(Stdio::inherit())
         .output()
         .map_err(failed)?;
     match output.status.code() {

@@ -11,6 +11,7 @@ use policy::{
     ContainerGroup, ImageEntry, ImageLayer, ImageManifest, ImageReference, Layers as _, PolicyError,
 };
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 use crate::CliError;
 
@@ -93,6 +94,13 @@ impl LayerArgs {
                 Ok(ImageManifest::checked(&self.images, entries(published))?)
             }
         }
+    }
+
+    /// Hex SHA-256 of the manifest's file: a signature does not say that it is the newest.
+    pub(crate) fn sha256(&self) -> Result<String, CliError> {
+        Ok(hex::encode(Sha256::digest(super::source::read_bytes(
+            &self.images,
+        )?)))
     }
 
     /// Why root hashes are taken for an image's own.

@@ -91,6 +91,7 @@ fn judge(
     let spec = Specification::from_yaml(text.unwrap_or_default())?;
     let group = policy::build(&spec, deployment, &args.layers.manifest()?)?;
     report.fact("specification sha256", &group.specification_sha256);
+    report.fact("images sha256", args.layers.sha256()?);
     report.images(args.layers.known(&group), args.insecure_virtual);
     report.proposals.clone_from(&proposed.proposals);
     let recomputed = Recomputed {

@@ -7,6 +7,7 @@ use image_builder::{FileDigest, ImageList, ImageSpec, PublishedImages, build, si
 use policy::emit::cce::{CceOptions, cce};
 use policy::{ContainerGroup, Deployment};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use sidecar_http::Coded as _;
 use tempfile::TempDir;
 
@@ -189,6 +190,12 @@ fn root_hashes_are_hashed_or_signed_and_what_is_only_believed_is_no_yes() {
         let report = judged(&images.args(file, key, layout), &offers).unwrap();
         assert_eq!(report.yes(), yes, "{report}");
         assert_eq!(said(&report), (word.0.to_owned(), word.1));
+        let file = Sha256::digest(std::fs::read(images.path(file)).unwrap());
+        assert!(
+            report
+                .to_string()
+                .contains(&format!("images sha256: {}", hex::encode(file)))
+        );
         let told = format!(
             "root hashes {}, name {}",
             word.0,
