@@ -296,17 +296,23 @@ fn a_container_group_has_no_policy_of_another_form_than_its_start_makes() {
     };
     let pretty = form(&["--pretty"]);
     let registry = form(&["--registry", "litware.azurecr.io"]);
-    for (form, flag) in [(pretty, "--pretty"), (registry, "--registry")] {
+    let in_lines = CceOptions {
+        pretty: true,
+        ..CceOptions::default()
+    };
+    let named = CceOptions {
+        registry: Some("litware.azurecr.io".to_owned()),
+        ..CceOptions::default()
+    };
+    for (form, options, flag) in [
+        (pretty, in_lines, "--pretty"),
+        (registry, named, "--registry"),
+    ] {
         let mut args = images.args("images.json", None, Some("layout"));
         args.form = form;
         // The claims are those of the other form, which would be a yes if it were asked for.
         let group = group(&images.path("images.json"), false);
-        let text = cce(
-            &group,
-            &args.layers.of(&group).unwrap(),
-            &args.form.options(),
-        )
-        .unwrap();
+        let text = cce(&group, &args.layers.of(&group).unwrap(), &options).unwrap();
         let mut offers = Proposed {
             templates: vec![Offer {
                 subject: "template".to_owned(),
