@@ -1,5 +1,6 @@
 //! The `compose` target: the group as containers of this machine's Docker.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -7,13 +8,16 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use nix::mount::{MntFlags, umount2};
+use policy::ContainerGroup;
 use policy::emit::COMPOSE_GROUP;
-use policy::{ContainerGroup, ImageManifest};
+use serde::de::DeserializeOwned;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use super::DeployError;
+use super::admission::{self, Basis};
+use super::created::{Created, ImageOf, Places};
 use super::group_dir::{GroupDir, MAIN};
 
 /// For the launcher to end a running application, seal and export.
@@ -21,28 +25,43 @@ const STOP: Duration = Duration::from_secs(90);
 /// Exit code of a process that was killed before anybody saw one.
 const KILLED: i32 = 137;
 
-/// Starts the group, waits for its end, writes its logs and removes it; gives its exit code.
+/// How a group ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// Its exit code.
+    pub(super) code: i32,
+    /// How many containers the policy was asked for.
+    pub(super) creates: usize,
+}
+
+/// Makes the containers, asks the policy about each, starts the group, waits for its end, writes its logs and removes it.
 pub(super) async fn run(
     directory: &GroupDir,
     group: &ContainerGroup,
-    images: &ImageManifest,
+    basis: &Basis<'_>,
     network: Option<String>,
-) -> Result<i32, DeployError> {
+) -> Result<Ended, DeployError> {
     if !on_shared_mount(directory.root())? {
         return Err(DeployError::NotShared {
             path: directory.root().display().to_string(),
         });
     }
     let project = Project {
-        file: directory.write_compose(group, images, network)?,
+        file: directory.write_compose(group, basis.images, network)?,
         name: directory.project(),
     };
     // Whatever happens from here on, nothing of the group stays behind.
-    let outcome = project.until_end(&directory.logs()).await;
+    let outcome = match project.admit(directory, basis).await {
+        Ok(creates) => {
+            let code = project.until_end(&directory.logs()).await;
+            code.map(|code| Ended { code, creates })
+        }
+        Err(error) => Err(error),
+    };
     let removed = project.remove(directory.root()).await;
-    let code = outcome?;
+    let ended = outcome?;
     removed?;
-    Ok(code)
+    Ok(ended)
 }
 
 struct Project {
@@ -51,11 +70,45 @@ struct Project {
 }
 
 impl Project {
+    /// Makes every container without starting it, and asks the policy about what Docker then says they are; gives how many
+    /// it allowed. Only the one that holds the network runs by then, since docker-compose lets nobody join it before.
+    async fn admit(&self, directory: &GroupDir, basis: &Basis<'_>) -> Result<usize, DeployError> {
+        self.compose(&["up", "--no-start", "--no-build", COMPOSE_GROUP])
+            .await?;
+        let network = self.container(COMPOSE_GROUP).await?;
+        admission::admit_network(basis, &inspected(&["inspect"], &[&network]).await?)?;
+        run_docker(&["start", &network]).await?;
+        self.compose(&["create", "--no-build", "--no-recreate"])
+            .await?;
+        let containers = self.containers().await?;
+        let ids: Vec<&str> = containers.iter().map(|(_, id)| id.as_str()).collect();
+        let created: Vec<Created> = inspected(&["inspect"], &ids).await?;
+        let of: BTreeSet<&str> = created.iter().map(Created::image).collect();
+        let of: Vec<&str> = of.into_iter().collect();
+        let images: Vec<ImageOf> = inspected(&["image", "inspect"], &of).await?;
+        let group = created.iter().find(|one| one.service() == COMPOSE_GROUP);
+        let (volumes, (context, context_target)) = (directory.volumes(), directory.context());
+        let places = Places {
+            volumes: &volumes,
+            context: &context,
+            context_target,
+            network: group.map_or("", Created::id),
+        };
+        let record = directory.requests();
+        let creates = admission::admit(basis, &created, &images, &places, &record)?;
+        say(&format!(
+            "the simulated policy allows the start of all {creates} containers"
+        ));
+        Ok(creates)
+    }
+
     /// From `up` to the end of the main container.
     async fn until_end(&self, logs: &Path) -> Result<i32, DeployError> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let up = self.compose(&["up", "-d", "--no-build"]).await;
+        // The containers that were asked for, whatever the document says by now.
+        let up = self.compose(&["up", "-d", "--no-build", "--no-recreate"]);
+        let up = up.await;
         if let Err(error) = up {
             // Which init container failed, and why, is in its log.
             self.write_logs(logs).await?;
@@ -147,6 +200,16 @@ impl Project {
     /// Removes containers, networks, and the mounts that a killed container left.
     async fn remove(&self, directory: &Path) -> Result<(), DeployError> {
         let down = self.compose(&["down", "--timeout", "5", "--volumes"]).await;
+        if down.is_err() {
+            // The document may not be readable any more; its containers are all the same to be removed.
+            let left = self.containers().await.unwrap_or_default();
+            let ids: Vec<&str> = left.iter().map(|(_, id)| id.as_str()).collect();
+            if !ids.is_empty() {
+                let remove = ["rm", "--force", "--volumes"].as_slice();
+                // That they could not be removed in order is told either way.
+                let _ = run_docker(&[remove, &ids].concat()).await;
+            }
+        }
         let mut left = Ok(());
         for point in mounts_below(directory)? {
             // One that stays must not keep the others.
@@ -210,6 +273,16 @@ fn tool(program: &str) -> Command {
         .stdin(Stdio::null())
         .process_group(0);
     command
+}
+
+/// Docker's own account of containers or images.
+async fn inspected<T: DeserializeOwned>(
+    verb: &[&str],
+    ids: &[&str],
+) -> Result<Vec<T>, DeployError> {
+    Ok(serde_json::from_str(
+        &run_docker(&[verb, ids].concat()).await?,
+    )?)
 }
 
 async fn run_docker(arguments: &[&str]) -> Result<String, DeployError> {

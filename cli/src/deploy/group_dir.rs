@@ -134,7 +134,7 @@ impl GroupDir {
             self.make_volume(&volume.name)?;
         }
         let host = ComposeHost {
-            volumes: self.root.join("volumes"),
+            volumes: self.volumes(),
             security_context: self.root.join("context"),
             security_context_target: self.context.clone(),
             network,
@@ -150,6 +150,21 @@ impl GroupDir {
     pub(super) fn project(&self) -> String {
         let random = self.context.rsplit('-').next().unwrap_or_default();
         format!("cleanroom-{random}")
+    }
+
+    /// Volumes on this machine.
+    pub(super) fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
+    /// The security context: on this machine, and inside every container.
+    pub(super) fn context(&self) -> (PathBuf, &str) {
+        (self.root.join("context"), &self.context)
+    }
+
+    /// What was asked of the policy before the start.
+    pub(super) fn requests(&self) -> PathBuf {
+        self.root.join("policy-requests.json")
     }
 
     /// The directory itself.
