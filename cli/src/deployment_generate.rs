@@ -2,7 +2,7 @@
 
 use cleanroom_spec::Specification;
 use policy::Deployment;
-use policy::emit::cce::cce;
+use policy::emit::cce::{Platform, cce};
 use policy_simulate::Document;
 use policy_simulate::lint::{Severity, lint};
 use serde_json::{Value, json};
@@ -63,7 +63,15 @@ fn write(
     args: &GenerateArgs,
 ) -> Result<Value, CliError> {
     let group = policy::build(spec, deployment, &args.layers.manifest()?)?;
-    let text = cce(&group, &args.layers.of(&group)?, &args.form.options())?;
+    let platform = match args.target {
+        Target::Local | Target::Arm => Platform::ContainerGroup,
+        Target::Pod => Platform::VirtualNode,
+    };
+    let text = cce(
+        &group,
+        &args.layers.of(&group)?,
+        &args.form.options(platform),
+    )?;
     let host_data = text.host_data()?;
     let mut made = vec![
         (

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use cleanroom_spec::Specification;
+use policy::emit::cce::Platform;
 use policy::{ContainerGroup, Deployment};
 use serde_json::Value;
 
@@ -90,12 +91,12 @@ fn judge(
     let group = policy::build(&spec, deployment, &args.layers.manifest()?)?;
     report.fact("specification sha256", &group.specification_sha256);
     let recomputed = Recomputed {
-        text: &|group: &ContainerGroup| {
+        text: &|group: &ContainerGroup, platform: Platform| {
             let layers = args.layers.of(group)?;
             Ok(policy::emit::cce::cce(
                 group,
                 &layers,
-                &args.form.options(),
+                &args.form.options(platform),
             )?)
         },
         group,
