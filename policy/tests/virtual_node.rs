@@ -423,3 +423,38 @@ fn a_voter_finds_nothing_to_refuse_in_it() {
         .collect();
     assert!(errors.is_empty(), "{errors:?}");
 }
+
+#[test]
+fn whatever_kubernetes_would_replace_stays_a_text() {
+    let mut group = group(false);
+    let odd = "$(PATH) $$(PATH) $ $$ a$".to_owned();
+    group.containers[0].command.push(odd.clone());
+    group.containers[0]
+        .env
+        .insert("ODD".to_owned(), odd.clone());
+    group.containers[0]
+        .probe
+        .as_mut()
+        .unwrap()
+        .command
+        .push(odd.clone());
+    let pod = made(&group);
+    let asked = &pod["spec"]["containers"][0];
+    let doubled = "$$(PATH) $$$$(PATH) $$ $$$$ a$$";
+    assert_eq!(
+        asked["command"].as_array().unwrap().last().unwrap(),
+        doubled
+    );
+    let probe = &asked["readinessProbe"]["exec"]["command"];
+    assert_eq!(probe.as_array().unwrap().last().unwrap(), doubled);
+    let read = planned(&pod);
+    let read = read
+        .iter()
+        .find(|one| one.name == group.containers[0].name)
+        .unwrap();
+    assert_eq!(read.command.last(), Some(&odd));
+    assert_eq!(
+        first_refusal(&carried(&pod), &as_a_virtual_node_asks(&planned(&pod))),
+        None
+    );
+}

@@ -92,7 +92,7 @@ fn container(container: &Container, options: &TemplateOptions, init: bool) -> Va
         members.insert(
             "readinessProbe".to_owned(),
             json!({
-                "exec": {"command": probe.command},
+                "exec": {"command": literals(&probe.command)},
                 "periodSeconds": probe.period_seconds,
                 "timeoutSeconds": probe.period_seconds,
                 "failureThreshold": probe.failure_threshold,
@@ -120,9 +120,10 @@ fn literals(parts: &[String]) -> Vec<String> {
     parts.iter().map(|part| literal(part)).collect()
 }
 
-/// `$(NAME)` is replaced by Kubernetes; a second `$` makes it a text again.
+/// Kubernetes replaces `$(NAME)`, in commands, variables and probes, and takes one `$` of two away wherever they stand: each
+/// is written twice.
 fn literal(text: &str) -> String {
-    text.replace("$(", "$$(")
+    text.replace('$', "$$")
 }
 
 /// A DNS label made of a contract's id.
