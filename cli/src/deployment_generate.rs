@@ -62,7 +62,12 @@ fn write(
     deployment: &Deployment,
     args: &GenerateArgs,
 ) -> Result<Value, CliError> {
-    let group = policy::build(spec, deployment, &args.layers.manifest()?)?;
+    let group = policy::build_for(
+        args.profile.into(),
+        spec,
+        deployment,
+        &args.layers.manifest()?,
+    )?;
     let platform = match args.target {
         Target::Local | Target::Arm => Platform::ContainerGroup,
         Target::Pod => Platform::VirtualNode,
@@ -125,7 +130,7 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
-    use crate::governance::Shared;
+    use crate::governance::{Profile, Shared};
     use crate::policy::generate::FormArgs;
     use crate::policy::layers::LayerArgs;
 
@@ -139,6 +144,7 @@ mod tests {
             form: FormArgs::default(),
             insecure_virtual: false,
             target: Target::Local,
+            profile: Profile::Job,
             extra_roots: None,
             shared: Shared {
                 governance_client: "litware".to_owned(),

@@ -13,7 +13,8 @@ const CCE_POLICY: &str = "microsoft.containerinstance.virtualnode.ccepolicy";
 /// A virtual node gives every volume `rshared` propagation, and no member of a pod asks for it: what a shim mounts appears in
 /// the launcher as in a container group of Azure.
 ///
-/// Every container ends by itself when the job ends, so none is restarted and none is a sidecar in Kubernetes' sense.
+/// Every container ends by itself when the room ends, and a room runs its application once: none is restarted, and none is a
+/// sidecar in Kubernetes' sense.
 ///
 /// # Errors
 /// As [`super::arm`].

@@ -220,6 +220,24 @@ fn a_pod_is_compared_with_the_pod_and_with_the_policy_of_a_virtual_node() {
 }
 
 #[test]
+fn another_profile_than_the_voters_is_found() {
+    let job = group();
+    let mut service = job.clone();
+    let mut containers = service.containers.iter_mut();
+    let launcher = containers.find(|one| one.name == "code-launcher").unwrap();
+    assert_eq!(launcher.command[1..3], ["--profile", "job"]);
+    launcher.command[2] = "service".to_owned();
+    let host_data = text(&service).host_data().unwrap().to_string();
+    let report = judged_by(
+        &job,
+        &proposed(service.to_json().unwrap(), claims(&host_data)),
+    );
+    assert!(!report.yes());
+    let named = places(&report);
+    assert!(named.contains(&"/containers/0/command/2"), "{report}");
+}
+
+#[test]
 fn other_claims_are_no_yes() {
     let group = group();
     let template = group.to_json().unwrap();
