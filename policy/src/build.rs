@@ -428,7 +428,10 @@ impl Builder<'_> {
     }
 
     fn launcher(&self, application: &Application) -> Result<Container, PolicyError> {
-        let settings = serde_json::to_value(application).map_err(|error| PolicyError::Group {
+        let mut pinned = application.clone();
+        let reference = &mut pinned.image.executable.backing_resource.id;
+        *reference = without_tag(reference);
+        let settings = serde_json::to_value(&pinned).map_err(|error| PolicyError::Group {
             reason: error.to_string(),
         })?;
         let encoded = BASE64_STANDARD.encode(canonical_json(&settings));
@@ -490,6 +493,19 @@ impl Builder<'_> {
     }
 }
 
+/// A reference by digest without the tag that it was resolved from: what is pulled is decided by the digest alone.
+fn without_tag(reference: &str) -> String {
+    let Some((name, digest)) = reference.split_once('@') else {
+        return reference.to_owned();
+    };
+    // A colon before the last slash is that of a port.
+    let repository = match name.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => name,
+    };
+    format!("{repository}@{digest}")
+}
+
 fn specification_sha256(spec: &Specification) -> Result<String, PolicyError> {
     let value = serde_json::to_value(spec).map_err(|error| PolicyError::Group {
         reason: error.to_string(),
@@ -511,4 +527,29 @@ fn mount(volume: &str, read_only: bool) -> Mount {
 
 fn capabilities(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_beside_a_digest_is_left_out_and_a_port_is_not() {
+        for (given, kept) in [
+            (
+                "registry.example/app:v1@sha256:ab",
+                "registry.example/app@sha256:ab",
+            ),
+            (
+                "registry.example:5000/team/app:v1@sha256:ab",
+                "registry.example:5000/team/app@sha256:ab",
+            ),
+            (
+                "registry.example:5000/app@sha256:ab",
+                "registry.example:5000/app@sha256:ab",
+            ),
+        ] {
+            assert_eq!(without_tag(given), kept);
+        }
+    }
 }

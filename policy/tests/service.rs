@@ -1,4 +1,4 @@
-//! What the service profile changes in a group.
+//! What the service profile changes in a group, and what a tag beside a digest does not.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -7,8 +7,11 @@
 
 mod contract;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use contract::{deployment, host_data, images, spec};
 use policy::{ContainerGroup, Lifecycle, build, build_for};
+use serde_json::Value;
 use sidecar_http::Coded;
 
 fn launcher(group: &ContainerGroup) -> &[String] {
@@ -49,4 +52,29 @@ fn ports_that_no_caller_reaches_are_no_service() {
     assert_eq!(refused.code(), "CR-POLICY-0002");
     assert!(refused.to_string().contains("ports"), "{refused}");
     assert!(build(&spec, &deployment(), &images()).is_ok());
+}
+
+#[test]
+fn the_launcher_is_told_the_digest_of_an_image_and_not_the_tag_that_it_was_resolved_from() {
+    let pinned = spec();
+    let mut tagged = spec();
+    let id = &mut tagged.applications[0].image.executable.backing_resource.id;
+    *id = id.replace('@', ":v1@");
+    let image = |spec| {
+        let group = build(&spec, &deployment(), &images()).unwrap();
+        let command = launcher(&group);
+        let at = command
+            .iter()
+            .position(|one| one == "--application-base-64")
+            .unwrap();
+        let settings = BASE64_STANDARD.decode(&command[at + 1]).unwrap();
+        let settings: Value = serde_json::from_slice(&settings).unwrap();
+        let id = &settings["image"]["executable"]["backingResource"]["id"];
+        (id.as_str().unwrap().to_owned(), group.specification_sha256)
+    };
+    let ((pinned, without), (told, with)) = (image(pinned), image(tagged));
+    assert_eq!(told, pinned);
+    assert!(told.contains("@sha256:"), "{told}");
+    // The record is the contract's, all the same.
+    assert_ne!(without, with);
 }
