@@ -9,6 +9,7 @@ mod compose;
 mod created;
 mod error;
 mod group_dir;
+mod mountinfo;
 mod mounts;
 mod privileges;
 mod processes;

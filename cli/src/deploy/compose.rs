@@ -1,8 +1,6 @@
 //! The `compose` target: the group as containers of this machine's Docker.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -12,13 +10,14 @@ use policy::ContainerGroup;
 use policy::emit::COMPOSE_GROUP;
 use serde::de::DeserializeOwned;
 use tokio::process::Command;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 use super::DeployError;
 use super::admission::{self, Basis};
 use super::created::{Created, ImageOf, Places};
 use super::group_dir::{GroupDir, MAIN};
+use super::mountinfo::{mounts_below, on_shared_mount};
 
 /// For the launcher to end a running application, seal and export.
 const STOP: Duration = Duration::from_secs(90);
@@ -50,10 +49,14 @@ pub(super) async fn run(
         file: directory.write_compose(group, basis.images, network)?,
         name: directory.project(),
     };
-    // Whatever happens from here on, nothing of the group stays behind.
+    // Whatever happens from here on, nothing of the group stays behind. A request to stop waits for the start.
+    let signals = Signals {
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+    };
     let outcome = match project.admit(directory, basis).await {
         Ok(creates) => {
-            let code = project.until_end(&directory.logs()).await;
+            let code = project.until_end(&directory.logs(), signals).await;
             code.map(|code| Ended { code, creates })
         }
         Err(error) => Err(error),
@@ -62,6 +65,12 @@ pub(super) async fn run(
     let ended = outcome?;
     removed?;
     Ok(ended)
+}
+
+/// Requests to stop, from here on.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
 }
 
 struct Project {
@@ -75,9 +84,11 @@ impl Project {
     async fn admit(&self, directory: &GroupDir, basis: &Basis<'_>) -> Result<usize, DeployError> {
         self.compose(&["up", "--no-start", "--no-build", COMPOSE_GROUP])
             .await?;
-        let network = self.container(COMPOSE_GROUP).await?;
-        admission::admit_network(basis, &inspected(&["inspect"], &[&network]).await?)?;
-        run_docker(&["start", &network]).await?;
+        let holder = self.container(COMPOSE_GROUP).await?;
+        let holder: Vec<Created> = inspected(&["inspect"], &[&holder]).await?;
+        admission::admit_network(basis, &holder)?;
+        let network = holder.first().map_or("", Created::id);
+        run_docker(&["start", network]).await?;
         self.compose(&["create", "--no-build", "--no-recreate"])
             .await?;
         let containers = self.containers().await?;
@@ -86,26 +97,19 @@ impl Project {
         let of: BTreeSet<&str> = created.iter().map(Created::image).collect();
         let of: Vec<&str> = of.into_iter().collect();
         let images: Vec<ImageOf> = inspected(&["image", "inspect"], &of).await?;
-        let group = created.iter().find(|one| one.service() == COMPOSE_GROUP);
         let (volumes, (context, context_target)) = (directory.volumes(), directory.context());
         let places = Places {
             volumes: &volumes,
             context: &context,
             context_target,
-            network: group.map_or("", Created::id),
+            network,
         };
         let record = directory.requests();
-        let creates = admission::admit(basis, &created, &images, &places, &record)?;
-        say(&format!(
-            "the simulated policy allows the start of all {creates} containers"
-        ));
-        Ok(creates)
+        admission::admit(basis, &created, &images, &places, &record)
     }
 
     /// From `up` to the end of the main container.
-    async fn until_end(&self, logs: &Path) -> Result<i32, DeployError> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+    async fn until_end(&self, logs: &Path, mut signals: Signals) -> Result<i32, DeployError> {
         // The containers that were asked for, whatever the document says by now.
         let up = self.compose(&["up", "-d", "--no-build", "--no-recreate"]);
         let up = up.await;
@@ -132,8 +136,8 @@ impl Project {
                     let _ = run_docker(&["kill", &main]).await;
                     break wait.await?;
                 }
-                _ = terminate.recv() => {},
-                _ = interrupt.recv() => {},
+                _ = signals.terminate.recv() => {},
+                _ = signals.interrupt.recv() => {},
                 () = until(deadline) => {
                     run_docker(&["kill", &main]).await?;
                     break wait.await?;
@@ -312,91 +316,4 @@ async fn finish(mut command: Command) -> Result<String, DeployError> {
         return Ok(String::from_utf8_lossy(&stdout).into_owned());
     }
     Err(failed(String::from_utf8_lossy(&stderr).trim().to_owned()))
-}
-
-/// A line of `/proc/self/mountinfo`, proc_pid_mountinfo(5): mount point and whether mounts below it propagate.
-fn mounts() -> Result<Vec<(PathBuf, bool)>, DeployError> {
-    let text = std::fs::read("/proc/self/mountinfo")?;
-    Ok(text
-        .split(|byte| *byte == b'\n')
-        .filter_map(mount_of)
-        .collect())
-}
-
-fn mount_of(line: &[u8]) -> Option<(PathBuf, bool)> {
-    let mut fields = line.split(|byte| *byte == b' ');
-    let point = unescaped(fields.nth(4)?);
-    let shared = fields
-        .skip(1)
-        .take_while(|field| *field != b"-")
-        .any(|field| field.starts_with(b"shared:"));
-    Some((PathBuf::from(OsString::from_vec(point)), shared))
-}
-
-/// The kernel writes blanks, tabs, line ends and backslashes as three octal digits. A container may have mounted at such a
-/// path.
-fn unescaped(field: &[u8]) -> Vec<u8> {
-    let mut path = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((first, after)) = rest.split_first() {
-        let octal = after
-            .first_chunk::<3>()
-            .filter(|_| *first == b'\\')
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        rest = match octal {
-            Some(byte) => {
-                path.push(byte);
-                after.get(3..).unwrap_or_default()
-            }
-            None => {
-                path.push(*first);
-                after
-            }
-        };
-    }
-    path
-}
-
-fn on_shared_mount(path: &Path) -> Result<bool, DeployError> {
-    let path = path.canonicalize()?;
-    let mounts = mounts()?;
-    let nearest = mounts
-        .iter()
-        .filter(|(point, _)| path.starts_with(point))
-        // Of several at one place, the last covers the others.
-        .max_by_key(|(point, _)| point.components().count());
-    Ok(nearest.is_some_and(|(_, shared)| *shared))
-}
-
-/// Mounts strictly below a directory, the deepest first.
-fn mounts_below(directory: &Path) -> Result<Vec<PathBuf>, DeployError> {
-    let directory = directory.canonicalize()?;
-    let mut below: Vec<PathBuf> = mounts()?
-        .into_iter()
-        .map(|(point, _)| point)
-        .filter(|point| *point != directory && point.starts_with(&directory))
-        .collect();
-    below.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
-    Ok(below)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_of_the_kernel_gives_its_place_and_whether_it_is_shared() {
-        let shared =
-            b"36 35 98:0 /mnt1 /srv/a\\040b\\134\\012c rw,noatime shared:1 - ext4 /dev/root rw";
-        assert_eq!(
-            mount_of(shared),
-            Some((PathBuf::from("/srv/a b\\\nc"), true))
-        );
-        let private = b"36 35 98:0 / /srv rw,noatime - ext4 /dev/shared:1 rw,shared:1";
-        assert_eq!(mount_of(private), Some((PathBuf::from("/srv"), false)));
-        let slave = b"36 35 98:0 / /srv rw master:7 - ext4 /dev/root rw";
-        assert_eq!(mount_of(slave), Some((PathBuf::from("/srv"), false)));
-        assert_eq!(mount_of(b""), None);
-    }
 }

@@ -44,7 +44,7 @@ impl GroupDir {
         let random = hex::encode(
             random::bytes::<8>().map_err(|_| std::io::Error::other("no random bytes"))?,
         );
-        let directory = Self {
+        let mut directory = Self {
             context: format!("/run/security-context-{random}"),
             root,
         };
@@ -54,6 +54,8 @@ impl GroupDir {
                 .mode(0o755)
                 .create(directory.root.join(folder))?;
         }
+        // As Docker writes it: what is mounted is compared with it.
+        directory.root = directory.root.canonicalize()?;
         directory.context_file("security-policy-base64", &policy.base64())?;
         for name in PLATFORM_FILES {
             if let Some(platform) = platform {

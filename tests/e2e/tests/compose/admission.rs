@@ -8,6 +8,7 @@ use e2e::{Deployed, Stage};
 use serde_json::Value;
 
 use crate::containers::nothing_left;
+use crate::room::Room;
 
 /// Containers of a room, init included.
 const ROOM: usize = 11;
@@ -30,7 +31,9 @@ fn meddling(stage: &Stage, name: &str, change: &str) -> PathBuf {
 /// Deploys with that change.
 fn changed(stage: &Stage, name: &str, change: &str) -> Deployed {
     let tools = meddling(stage, &format!("tools-{name}"), change);
-    let deployed = stage.finish(name, stage.start_with_tools(name, &tools));
+    // Whichever way the directory is named.
+    let named = format!("../operator/{name}");
+    let deployed = stage.finish(name, stage.start_with_tools(&named, &tools));
     nothing_left(stage, name);
     deployed
 }
@@ -75,6 +78,19 @@ pub(crate) fn changes_are_refused(stage: &Stage) {
     let twin = changed(stage, "unchanged", ".");
     assert_eq!(twin.code, Some(0), "{}{}", twin.stderr, twin.logs());
     assert!(made_by_init(&twin) > 0);
+}
+
+/// Asked to stop while containers are made and asked about, a room ends in order and leaves nothing.
+pub(crate) fn a_stop_in_the_middle_leaves_nothing(stage: &Stage) {
+    let room = Room::start(stage, "stopped");
+    room.terminate();
+    let deployed = room.end();
+    assert!(
+        deployed.code.is_some_and(|code| code != 0),
+        "{:?} {}",
+        deployed.code,
+        deployed.stderr
+    );
 }
 
 /// The record is what `policy simulate` reads, beside the very policy that was measured.

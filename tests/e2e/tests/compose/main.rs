@@ -130,4 +130,5 @@ fn what_is_refused_in_processes_is_refused_in_containers() {
     // A changed document; its twin is that of all three, too.
     stage.consent("enable");
     admission::changes_are_refused(&stage);
+    admission::a_stop_in_the_middle_leaves_nothing(&stage);
 }
