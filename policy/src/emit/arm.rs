@@ -9,8 +9,9 @@ const API_VERSION: &str = "2023-05-01";
 
 /// `cleanroom-arm-template.json`: a confidential container group with its policy (deployment reference §3.2).
 ///
-/// A room has no address: nothing of it listens to the outside. It is not restarted, since it runs its application once. Only a container with a device is privileged, since the
-/// utility VM gives devices to no other; the policy takes all but the named capabilities away from it.
+/// A room has no address: nothing of it listens to the outside. It is not restarted, since it runs its application once.
+/// Only a container with a device is privileged, since the utility VM gives devices to no other; the policy takes all but the
+/// named capabilities away from it.
 ///
 /// # Errors
 /// [`PolicyError::Template`]: the group is virtual, the policy is one of another platform, there is no registry, or a
