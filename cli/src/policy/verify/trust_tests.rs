@@ -16,7 +16,6 @@ use super::report::Report;
 use super::{VerifyArgs, judge};
 use crate::CliError;
 use crate::policy::generate::FormArgs;
-use crate::policy::layers::LayerArgs;
 
 const HELLO: &str = include_str!("../../../../tests/vectors/spec/hello-job.yaml");
 const IMAGES: [&str; 9] = [
@@ -89,18 +88,38 @@ impl Images {
     }
 
     fn args(&self, images: &str, key: Option<&str>, layout: Option<&str>) -> VerifyArgs {
-        let at = |name: &str| self.path(name);
-        VerifyArgs {
-            contract_id: "collab1".to_owned(),
-            governance_client: "litware".to_owned(),
-            layers: LayerArgs::new(at(images), key.map(at), layout.map(at)),
-            form: FormArgs::default(),
-            template_file: None,
-            policy_file: None,
-            insecure_virtual: false,
-            extra_roots: None,
-            json: false,
+        self.args_with(images, key, layout, &[])
+    }
+
+    fn args_with(
+        &self,
+        images: &str,
+        key: Option<&str>,
+        layout: Option<&str>,
+        more: &[&str],
+    ) -> VerifyArgs {
+        let at = |name: &str| self.path(name).to_str().unwrap().to_owned();
+        let mut line: Vec<String> = [
+            "--contract-id",
+            "collab1",
+            "--governance-client",
+            "litware",
+            "--images",
+            &at(images),
+        ]
+        .iter()
+        .chain(more)
+        .map(|word| (*word).to_owned())
+        .collect();
+        for (flag, value) in [("--images-key", key), ("--layout", layout)] {
+            line.extend(
+                value
+                    .into_iter()
+                    .flat_map(|name| [flag.to_owned(), at(name)]),
+            );
         }
+        let command = VerifyArgs::augment_args(clap::Command::new("verify")).no_binary_name(true);
+        VerifyArgs::from_arg_matches(&command.get_matches_from(line)).unwrap()
     }
 }
 
@@ -263,8 +282,7 @@ fn a_virtual_room_may_believe_and_its_report_says_so() {
     let images = Images::built();
     images.lie();
     let offers = proposed(&images.path("lie.json"), true);
-    let mut args = images.args("lie.json", None, None);
-    args.insecure_virtual = true;
+    let args = images.args_with("lie.json", None, None, &["--insecure-virtual"]);
     let report = judged(&args, &offers).unwrap();
     assert!(report.yes(), "{report}");
     assert_eq!(said(&report), ("believed".to_owned(), false));
@@ -290,12 +308,6 @@ fn a_layout_without_the_image_is_no_reason_to_believe_the_manifest() {
 fn a_container_group_has_no_policy_of_another_form_than_its_start_makes() {
     let images = Images::built();
     let offers = proposed(&images.path("images.json"), false);
-    let form = |flags: &[&str]| {
-        let matches = FormArgs::augment_args(clap::Command::new("form")).no_binary_name(true);
-        FormArgs::from_arg_matches(&matches.get_matches_from(flags)).unwrap()
-    };
-    let pretty = form(&["--pretty"]);
-    let registry = form(&["--registry", "litware.azurecr.io"]);
     let in_lines = CceOptions {
         pretty: true,
         ..CceOptions::default()
@@ -304,12 +316,11 @@ fn a_container_group_has_no_policy_of_another_form_than_its_start_makes() {
         registry: Some("litware.azurecr.io".to_owned()),
         ..CceOptions::default()
     };
-    for (form, options, flag) in [
-        (pretty, in_lines, "--pretty"),
-        (registry, named, "--registry"),
+    for (flags, options) in [
+        (&["--pretty"][..], in_lines),
+        (&["--registry", "litware.azurecr.io"], named),
     ] {
-        let mut args = images.args("images.json", None, Some("layout"));
-        args.form = form;
+        let args = images.args_with("images.json", None, Some("layout"), flags);
         // The claims are those of the other form, which would be a yes if it were asked for.
         let group = group(&images.path("images.json"), false);
         let text = cce(&group, &args.layers.of(&group).unwrap(), &options).unwrap();
@@ -332,7 +343,7 @@ fn a_container_group_has_no_policy_of_another_form_than_its_start_makes() {
         assert_eq!(failures.len(), 1, "{report}");
         assert_eq!(
             (failures[0].what.as_str(), failures[0].actual.as_str()),
-            ("form of the policy", flag)
+            ("form of the policy", flags[0])
         );
         assert_eq!(
             args.form.reproduced_by_deploy().unwrap_err().code(),
