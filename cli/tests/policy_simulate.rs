@@ -320,5 +320,7 @@ fn a_group_that_would_start_without_what_it_names_is_no_yes() {
         assert_eq!(dropped, vec![&gone; if exit == 0 { 0 } else { 2 }]);
         let text = String::from_utf8(simulate(folder.path(), &arguments).stdout).unwrap();
         assert_eq!(text.contains("starts without"), exit == 3, "{text}");
+        assert_eq!(told["images"][0]["rootHashes"], "believed");
+        assert!(text.contains("root hashes believed, name listed"), "{text}");
     }
 }

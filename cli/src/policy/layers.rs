@@ -1,6 +1,7 @@
 //! The root hashes of a group's images: computed from the images, signed by their publisher, or believed.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,6 +11,7 @@ use image_layers::{Settings, hash_image};
 use policy::{
     ContainerGroup, ImageEntry, ImageLayer, ImageManifest, ImageReference, Layers as _, PolicyError,
 };
+use policy_simulate::Plain;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -61,8 +63,21 @@ pub(crate) struct Known {
     pub(crate) name_signed: bool,
 }
 
+impl fmt::Display for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = if self.name_signed { "signed" } else { "listed" };
+        write!(
+            f,
+            "image {} {}: root hashes {}, name {name}",
+            Plain(&self.image),
+            Plain(&self.digest),
+            self.root_hashes.name()
+        )
+    }
+}
+
 impl Origin {
-    pub(crate) const fn name(self) -> &'static str {
+    const fn name(self) -> &'static str {
         match self {
             Self::Hashed => "hashed",
             Self::Signed => "signed",

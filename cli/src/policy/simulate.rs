@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::judge::Judge;
-use super::layers::LayerArgs;
+use super::layers::{Known, LayerArgs};
 use super::{Lines, generate, isolated, requests, show, source};
 use crate::CliError;
 
@@ -50,6 +50,16 @@ struct Questions {
     layout: Option<PathBuf>,
 }
 
+/// What is asked.
+#[derive(Default)]
+struct Asked {
+    questions: Vec<Question>,
+    /// Whose start it is.
+    group: Option<ContainerGroup>,
+    /// How its images are known.
+    images: Vec<Known>,
+}
+
 /// A question with its answer.
 #[derive(Serialize)]
 struct Answered {
@@ -66,6 +76,8 @@ struct Answered {
 /// All answers, and who gave them.
 struct Answers<'a> {
     judge: &'a Judge,
+    /// Those of the group.
+    images: &'a [Known],
     answers: &'a [Answered],
 }
 
@@ -75,7 +87,11 @@ pub(super) fn run(args: &SimulateArgs) -> Result<ExitCode, CliError> {
     }
     let text = source::text(&args.policy)?;
     let mut judge = Judge::new(&text, args.framework.as_deref())?;
-    let (group, questions) = args.questions.read()?;
+    let Asked {
+        group,
+        images,
+        questions,
+    } = args.questions.read()?;
     let mut answers = Vec::new();
     for question in questions {
         let decision = judge.ask(&question)?;
@@ -96,28 +112,30 @@ pub(super) fn run(args: &SimulateArgs) -> Result<ExitCode, CliError> {
         "hostData": judge.host_data,
         "answeredBy": judge.name(),
         "allowed": yes,
+        "images": images,
         "answers": answers,
     });
     let shown = Answers {
         judge: &judge,
+        images: &images,
         answers: &answers,
     };
     show(&shown, &value, args.json, yes)
 }
 
 impl Questions {
-    fn read(&self) -> Result<(Option<ContainerGroup>, Vec<Question>), CliError> {
+    fn read(&self) -> Result<Asked, CliError> {
         let missing = |argument| CliError::Argument {
             argument,
             reason: "is needed".to_owned(),
         };
         if let Some(path) = &self.requests {
-            let text = source::read(path)?;
-            let questions = serde_json::from_str(&text);
-            return Ok((
-                None,
-                questions.map_err(|error| CliError::file(path, error))?,
-            ));
+            let questions = serde_json::from_str(&source::read(path)?);
+            let questions = questions.map_err(|error| CliError::file(path, error))?;
+            return Ok(Asked {
+                questions,
+                ..Asked::default()
+            });
         }
         let group = self.group.as_ref().ok_or_else(|| missing("--group"))?;
         let layers = LayerArgs::new(
@@ -127,7 +145,11 @@ impl Questions {
         );
         let group = generate::group(group)?;
         let questions = requests::of_group(&group, &layers.of(&group)?)?;
-        Ok((Some(group), questions))
+        Ok(Asked {
+            images: layers.known(&group),
+            group: Some(group),
+            questions,
+        })
     }
 }
 
@@ -140,6 +162,9 @@ impl Answered {
 impl fmt::Display for Answers<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "answered by {}", Plain(self.judge.name()))?;
+        for known in self.images {
+            writeln!(f, "{known}")?;
+        }
         Lines(self.answers, "nothing was asked").fmt(f)
     }
 }

@@ -160,9 +160,16 @@ impl Candidate {
     }
 }
 
-/// The numbers among signals; the platform compares numbers, so nothing else matches.
+/// The numbers among signals; the platform compares numbers, so nothing else matches, and `9.0` is 9.
 pub(crate) fn numbers(signals: &[Value]) -> Vec<i64> {
-    signals.iter().filter_map(Value::as_i64).collect()
+    let whole = |signal: &Value| {
+        let written = || {
+            let number = signal.as_f64().filter(|number| number.fract() == 0.0)?;
+            format!("{number:.0}").parse().ok()
+        };
+        signal.as_i64().or_else(written)
+    };
+    signals.iter().filter_map(whole).collect()
 }
 
 fn is(identity: &Identity, named: &Named) -> bool {

@@ -171,6 +171,38 @@ fn capabilities_are_dropped_since_framework_0_2_2() {
 }
 
 #[test]
+fn a_signal_is_a_number_however_it_is_written() {
+    let text = policy("framework_version := \"0.5.0\"", &Value::Null)
+        .replace("\"signals\":[]", "\"signals\":[10.0,12,\"15\",1.5]")
+        .replace(
+            "reason :=",
+            "signal_container_process := data.framework.signal_container_process\nreason :=",
+        );
+    let mut simulator = Simulator::new(Document::policy(&text).unwrap());
+    assert!(mount(&mut simulator));
+    let all = capabilities("effective", 14);
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    assert!(
+        ask(
+            &mut simulator,
+            "create_container",
+            process("/one", &all, &[])
+        )
+        .allowed
+    );
+    for (signal, expected) in [(10, true), (12, true), (15, false), (1, false), (2, false)] {
+        let mut again = simulator.clone();
+        let input =
+            json!({"containerID": "c", "signal": signal, "isInitProcess": true, "argList": []});
+        assert_eq!(
+            ask(&mut again, "signal_container_process", input).allowed,
+            expected,
+            "{signal}"
+        );
+    }
+}
+
+#[test]
 fn a_process_in_a_privileged_container_is_judged_as_privileged() {
     let all = capabilities("inheritable", 41);
     let all: Vec<&str> = all.iter().map(String::as_str).collect();

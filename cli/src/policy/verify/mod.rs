@@ -3,6 +3,8 @@
 mod compare;
 mod form;
 mod proposed;
+#[cfg(test)]
+mod proposed_tests;
 mod report;
 #[cfg(test)]
 mod tests;

@@ -119,18 +119,7 @@ impl fmt::Display for Report {
             writeln!(f, "     {}: {}", Plain(what), Plain(value))?;
         }
         for known in &self.images {
-            let name = if known.name_signed {
-                "signed"
-            } else {
-                "listed"
-            };
-            writeln!(
-                f,
-                "     image {} {}: root hashes {}, name {name}",
-                Plain(&known.image),
-                Plain(&known.digest),
-                known.root_hashes.name()
-            )?;
+            writeln!(f, "     {known}")?;
         }
         if self.images.iter().any(|known| !known.name_signed) {
             writeln!(

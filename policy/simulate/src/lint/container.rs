@@ -159,7 +159,10 @@ fn process(place: &str, container: &Container, found: &mut Found) {
     }
     capabilities(place, container, found);
     identity(place, container, found);
-    let strings = container.signals.iter().filter(|signal| !signal.is_i64());
+    let strings = container
+        .signals
+        .iter()
+        .filter(|signal| !signal.is_number());
     for signal in strings {
         found.warning(
             "signal",
