@@ -4,9 +4,12 @@
 //! The `local` target starts the containers as processes of this machine, each as its own user, in namespaces of their own,
 //! with the virtual attester in the place of the SNP device.
 
+mod admission;
 mod compose;
+mod created;
 mod error;
 mod group_dir;
+mod mountinfo;
 mod mounts;
 mod privileges;
 mod processes;
@@ -63,6 +66,9 @@ struct Outcome {
     boot_ms: Option<u64>,
     /// Milliseconds since the start of the deployment, by phase.
     timeline: serde_json::Map<String, serde_json::Value>,
+    /// How many containers were asked of the simulated policy before they started, all of which it allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    creates_allowed: Option<usize>,
     /// Logs of the containers, on this machine only.
     logs: PathBuf,
 }
@@ -84,11 +90,22 @@ pub async fn run(args: DeployArgs) -> Result<ExitCode, DeployError> {
     let layers = args.layers.of(&group).map_err(unusable)?;
     let policy = cce(&group, &layers, &CceOptions::default())?;
     let directory = GroupDir::create(&args.group_dir, &policy, args.platform_dir.as_deref())?;
-    let code = match args.target.as_str() {
-        "compose" => compose::run(&directory, &group, &images, args.network).await?,
-        _ => processes::run(&directory, &policy::emit::local(&group, &images)?).await?,
+    let (code, creates_allowed) = match args.target.as_str() {
+        "compose" => {
+            let basis = admission::Basis {
+                policy: policy.as_str(),
+                images: &images,
+                hashed: &layers,
+            };
+            let ended = compose::run(&directory, &group, &basis, args.network).await?;
+            (ended.code, Some(ended.creates))
+        }
+        _ => {
+            let plan = policy::emit::local(&group, &images)?;
+            (processes::run(&directory, &plan).await?, None)
+        }
     };
-    let outcome = outcome(&directory, code, started);
+    let outcome = outcome(&directory, code, creates_allowed, started);
     print(&outcome)?;
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
@@ -110,7 +127,12 @@ async fn group(args: &DeployArgs) -> Result<ContainerGroup, DeployError> {
 }
 
 /// Reads the launcher's own account of its start.
-fn outcome(directory: &GroupDir, exit_code: i32, started: SystemTime) -> Outcome {
+fn outcome(
+    directory: &GroupDir,
+    exit_code: i32,
+    creates_allowed: Option<usize>,
+    started: SystemTime,
+) -> Outcome {
     let origin = millis(started);
     let mut timeline = serde_json::Map::new();
     if let Some(phases) = directory.launcher_timeline() {
@@ -124,6 +146,7 @@ fn outcome(directory: &GroupDir, exit_code: i32, started: SystemTime) -> Outcome
             .get("application_started")
             .and_then(serde_json::Value::as_u64),
         timeline,
+        creates_allowed,
         logs: directory.logs(),
     }
 }

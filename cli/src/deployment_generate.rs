@@ -2,7 +2,7 @@
 
 use cleanroom_spec::Specification;
 use policy::Deployment;
-use policy::emit::cce::cce;
+use policy::emit::cce::{Platform, cce};
 use policy_simulate::Document;
 use policy_simulate::lint::{Severity, lint};
 use serde_json::{Value, json};
@@ -62,8 +62,21 @@ fn write(
     deployment: &Deployment,
     args: &GenerateArgs,
 ) -> Result<Value, CliError> {
-    let group = policy::build(spec, deployment, &args.layers.manifest()?)?;
-    let text = cce(&group, &args.layers.of(&group)?, &args.form.options())?;
+    let group = policy::build_for(
+        args.profile.into(),
+        spec,
+        deployment,
+        &args.layers.manifest()?,
+    )?;
+    let platform = match args.target {
+        Target::Local | Target::Arm => Platform::ContainerGroup,
+        Target::Pod => Platform::VirtualNode,
+    };
+    let text = cce(
+        &group,
+        &args.layers.of(&group)?,
+        &args.form.options(platform),
+    )?;
     let host_data = text.host_data()?;
     let mut made = vec![
         (
@@ -117,7 +130,7 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
-    use crate::governance::Shared;
+    use crate::governance::{Profile, Shared};
     use crate::policy::generate::FormArgs;
     use crate::policy::layers::LayerArgs;
 
@@ -131,6 +144,7 @@ mod tests {
             form: FormArgs::default(),
             insecure_virtual: false,
             target: Target::Local,
+            profile: Profile::Job,
             extra_roots: None,
             shared: Shared {
                 governance_client: "litware".to_owned(),

@@ -32,7 +32,7 @@ use serde_json::Value;
 pub use client::{ClientCommand, ClientStore, Workspace};
 pub use connection::Connection;
 pub use contract::ContractCommand;
-pub use deployment::{DeploymentCommand, GenerateArgs, Target};
+pub use deployment::{DeploymentCommand, GenerateArgs, Profile, Target};
 pub use error::GovCliError;
 pub use event::EventCommand;
 pub use member::MemberCommand;

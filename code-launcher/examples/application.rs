@@ -4,12 +4,15 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use nix::sys::signal::{SigSet, Signal};
+
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let outcome = match args.next().as_deref() {
         Some("copy") => copy().map(|()| 0),
         Some("exit") => Ok(args.next().and_then(|code| code.parse().ok()).unwrap_or(1)),
         Some("wait") => wait(),
+        Some("serve") => serve(),
         Some("flood") => flood(args.next().and_then(|mib| mib.parse().ok()).unwrap_or(1)),
         _ => Ok(64),
     };
@@ -44,6 +47,18 @@ fn wait() -> io::Result<u8> {
     loop {
         std::thread::park();
     }
+}
+
+/// Serves until it is asked to end, and then writes what it has to.
+fn serve() -> io::Result<u8> {
+    let mut asked = SigSet::empty();
+    asked.add(Signal::SIGTERM);
+    // Blocked first: the first process of a container is sent no signal that it does nothing about.
+    asked.thread_block()?;
+    writeln!(io::stdout(), "serving")?;
+    asked.wait()?;
+    copy()?;
+    Ok(0)
 }
 
 /// Fills standard output and error with as many MiB each, without a single line end, and ends with 3.

@@ -13,8 +13,8 @@ use crate::LaunchError;
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// Life cycle of the room.
-    #[arg(long, default_value = "job", value_parser = ["job"])]
-    pub profile: String,
+    #[arg(long, default_value = "job")]
+    pub profile: Profile,
     /// Name of the application.
     #[arg(long)]
     pub application_name: String,
@@ -69,6 +69,15 @@ pub struct Args {
     /// Folder of the runner, for root only.
     #[arg(long, default_value = "/run/cleanroom-runner")]
     pub runner_dir: PathBuf,
+}
+
+/// What the end of the application means, and when the room is ready.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum Profile {
+    /// The application has a task and ends when it is done.
+    Job,
+    /// The application runs until somebody asks the room to stop.
+    Service,
 }
 
 /// What happens where limits cannot be enforced.

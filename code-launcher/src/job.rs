@@ -15,7 +15,7 @@ use governance_client::{GovernanceClient, GovernanceError, Scope};
 use serde_json::json;
 use sidecar_http::services::{self, Service};
 use sidecar_http::{Coded, chain};
-use sidecar_kit::Process;
+use sidecar_kit::{Latch, Process};
 use tokio::net::unix::pipe;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -25,11 +25,11 @@ use self::ending::Exported;
 use self::undelivered::Undelivered;
 use self::watching::Watched;
 use crate::lease::{self, Ended};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, of_service};
 use crate::pull::pull;
 use crate::runner::{ImageSettings, Link, Runner};
 use crate::timeline::Timeline;
-use crate::{APPLICATION_FOLDER, Config, CriLog, LaunchError, Limits, datasets, logs};
+use crate::{APPLICATION_FOLDER, Config, CriLog, LaunchError, Limits, Profile, datasets, logs};
 
 /// Bytes of each of the two files of the application's log.
 const LOG_LIMIT: u64 = 16 << 20;
@@ -39,7 +39,14 @@ const POST_MORTEM: Duration = Duration::from_secs(15);
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Runs the application and ends the room.
-pub(crate) async fn run(config: &Config, link: Link, process: &Process) -> Outcome {
+///
+/// `running` is opened when the application runs.
+pub(crate) async fn run(
+    config: &Config,
+    link: Link,
+    process: &Process,
+    running: Option<Latch>,
+) -> Outcome {
     let room = Room {
         config,
         process,
@@ -62,11 +69,15 @@ pub(crate) async fn run(config: &Config, link: Link, process: &Process) -> Outco
     };
     let outcome = match started {
         Ok(streams) => {
+            if let Some(running) = running {
+                running.open();
+            }
             room.timeline.mark("application_started");
             room.timeline.publish(&config.args.scratch);
             let ended = room.finish(&mut runner, streams).await;
             let Finished {
                 code,
+                asked,
                 committed,
                 sealed,
                 logged,
@@ -78,7 +89,10 @@ pub(crate) async fn run(config: &Config, link: Link, process: &Process) -> Outco
                 Exported::Lost => false,
             };
             Outcome::Ended {
-                code,
+                code: match config.args.profile {
+                    Profile::Job => code,
+                    Profile::Service => of_service(code, asked),
+                },
                 sealed,
                 committed,
                 exported,
@@ -155,12 +169,23 @@ type Streams = Vec<JoinHandle<bool>>;
 /// How the application and its sinks ended.
 struct Finished {
     code: u8,
+    /// Somebody asked the room to stop.
+    asked: bool,
     /// The exit event is.
     committed: bool,
     /// Every sink is.
     sealed: bool,
     /// All output is in the log.
     logged: bool,
+}
+
+/// The end of the application.
+struct Held {
+    code: u8,
+    /// Somebody asked the room to stop.
+    asked: bool,
+    /// What ended it if it was the parties.
+    why: Option<String>,
 }
 
 impl Room<'_> {
@@ -306,7 +331,7 @@ impl Room<'_> {
     /// Waits for the end of the application, makes its output durable and says so.
     async fn finish(&self, runner: &mut Runner, streams: Streams) -> Finished {
         let mut watched = Watched::new(self.datasets_of_application());
-        let (code, why) = self.watch_while(&mut watched, self.hold(runner)).await;
+        let Held { code, asked, why } = self.watch_while(&mut watched, self.hold(runner)).await;
         let mut logged = true;
         for stream in streams {
             // The pipes end with the application.
@@ -332,22 +357,23 @@ impl Room<'_> {
         }
         Finished {
             code,
+            asked,
             committed,
             sealed,
             logged,
         }
     }
 
-    /// Until the application ends, consent ends, or somebody asks to stop: the application's exit code, and what ended it
-    /// if it was the parties.
-    async fn hold(&self, runner: &mut Runner) -> (u8, Option<String>) {
+    /// Until the application ends, consent ends, or somebody asks to stop.
+    async fn hold(&self, runner: &mut Runner) -> Held {
         let stopping = self.process.stopping();
         let ended = tokio::select! {
-            code = runner.exited() => return (code, None),
+            code = runner.exited() => return Held { code, asked: false, why: None },
             ended = self.lease() => ended,
             () = stopping.cancelled() => {
                 tracing::info!("asked to stop; the application is stopped");
-                return (runner.stop(self.config.args.stop_grace()).await, None);
+                let code = runner.stop(self.config.args.stop_grace()).await;
+                return Held { code, asked: true, why: None };
             }
         };
         let reason = match ended {
@@ -361,6 +387,10 @@ impl Room<'_> {
         };
         tracing::warn!(reason, "consent ended; the application is stopped");
         let code = runner.stop(Duration::ZERO).await;
-        (code, Some(format!("execution stopped: {reason}")))
+        Held {
+            code,
+            asked: false,
+            why: Some(format!("execution stopped: {reason}")),
+        }
     }
 }

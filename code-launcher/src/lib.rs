@@ -1,9 +1,12 @@
-//! The code launcher, job profile.
+//! The code launcher.
 //!
 //! Consent is asked before the image is pulled and again before it starts; the start event is committed or nothing starts;
 //! consent is renewed while the application runs. The application is an OCI container with no network but its own loopback
 //! device, no capability, and exactly its datasets. At the end its sinks are sealed, the exit event is committed, logs and
 //! telemetry are exported and sealed, every sidecar is stopped, and the exit code tells the truth: never 0 over lost output.
+//!
+//! A service differs in two things: the launcher is ready when the application runs, and 0 means that it ended because it was
+//! asked to.
 //!
 //! Two processes: the launcher proper (uid 10031) talks to everybody; a small root [`runner`] accepts five kinds of
 //! messages from it and runs the OCI runtime.
@@ -27,12 +30,12 @@ use std::process::ExitCode;
 use sidecar_http::{Coded, Routes, chain};
 use sidecar_kit::{EXIT_CONFIG, EXIT_FAILED, Process};
 
-pub use args::{Args, Config, Limits};
+pub use args::{Args, Config, Limits, Profile};
 pub use error::LaunchError;
 pub use logs::CriLog;
 pub use unpack::{Caps, unpack};
 
-pub use outcome::{EXIT_EVENT, EXIT_SINK, EXIT_STOPPED, Outcome};
+pub use outcome::{EXIT_ENDED, EXIT_EVENT, EXIT_SINK, EXIT_STOPPED, Outcome};
 
 /// Name of the unpacked image in the scratch folder.
 const ROOT: &str = "rootfs";
@@ -58,8 +61,11 @@ pub async fn run(
     let Some(link) = link else {
         return Err(LaunchError::NoRunner.into());
     };
+    // Before anybody can ask.
+    let running =
+        (config.args.profile == Profile::Service).then(|| process.latch("the application runs"));
     let serving = process.serve(Routes::new());
-    let job = job::run(&config, link, &process);
+    let job = job::run(&config, link, &process, running);
     tokio::pin!(serving, job);
     // The socket ends first where it cannot be bound, and at a stop, which the job sees as well and finishes.
     let outcome = tokio::select! {

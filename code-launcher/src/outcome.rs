@@ -6,6 +6,8 @@ use sidecar_kit::EXIT_FAILED;
 pub const EXIT_SINK: u8 = 74;
 /// Exit code of a run whose exit event was not committed.
 pub const EXIT_EVENT: u8 = 75;
+/// Exit code of a service whose application ended with 0 though nobody had asked it to.
+pub const EXIT_ENDED: u8 = 76;
 /// Exit code of a room that was asked to stop before its application was started.
 pub const EXIT_STOPPED: u8 = 143;
 
@@ -28,6 +30,15 @@ pub enum Outcome {
         /// Everything that the parties agreed to export is durable.
         exported: bool,
     },
+}
+
+/// What the end of a service's application means: 0 only where it was asked to end and did.
+pub(crate) const fn of_service(code: u8, asked: bool) -> u8 {
+    match (code, asked) {
+        (0 | EXIT_STOPPED, true) => 0,
+        (0, false) => EXIT_ENDED,
+        (code, _) => code,
+    }
 }
 
 impl Outcome {
@@ -75,6 +86,22 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_service_succeeds_only_where_it_was_asked_to_end_and_did() {
+        // SIGTERM without a handler of the application's own is 143.
+        for (code, asked, expected) in [
+            (0, true, 0),
+            (EXIT_STOPPED, true, 0),
+            (137, true, 137),
+            (3, true, 3),
+            (0, false, EXIT_ENDED),
+            (3, false, 3),
+            (EXIT_STOPPED, false, EXIT_STOPPED),
+        ] {
+            assert_eq!(of_service(code, asked), expected, "{code} {asked}");
         }
     }
 

@@ -42,12 +42,45 @@ const VOLUMES: [(&str, &str, bool); 6] = [
 /// What the 4.0.0 tools write where the public authority is meant.
 const PUBLIC_AUTHORITY: &str = "https://AzureAD";
 
+/// What the end of the application means, and when the room is ready. An argument of the launcher, so it is measured.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Lifecycle {
+    /// The application has a task and ends when it is done.
+    #[default]
+    Job,
+    /// The application runs until somebody asks the room to stop.
+    Service,
+}
+
+impl Lifecycle {
+    /// The value of the launcher's `--profile`.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Job => "job",
+            Self::Service => "service",
+        }
+    }
+}
+
+/// The group of a contract, for a job.
+///
+/// # Errors
+/// As [`build_for`].
+pub fn build(
+    spec: &Specification,
+    deployment: &Deployment,
+    images: &ImageManifest,
+) -> Result<ContainerGroup, PolicyError> {
+    build_for(Lifecycle::Job, spec, deployment, images)
+}
+
 /// The group of a contract.
 ///
 /// # Errors
 /// The specification is not valid, asks for something unsupported, an image is missing, or extra trust is asked for outside
 /// a virtual environment.
-pub fn build(
+pub fn build_for(
+    lifecycle: Lifecycle,
     spec: &Specification,
     deployment: &Deployment,
     images: &ImageManifest,
@@ -56,13 +89,14 @@ pub fn build(
     if deployment.extra_roots_pem.is_some() && !deployment.insecure_virtual {
         return Err(PolicyError::ExtraRoots);
     }
-    let application = supported::application(spec)?;
+    let application = supported::application(spec, lifecycle)?;
     let datasets = spec
         .access_points()
         .enumerate()
         .map(|(index, point)| Dataset::of(index, point))
         .collect::<Result<Vec<_>, _>>()?;
     let group = Builder {
+        lifecycle,
         spec,
         deployment,
         images,
@@ -98,6 +132,7 @@ pub fn build(
 }
 
 struct Builder<'a> {
+    lifecycle: Lifecycle,
     spec: &'a Specification,
     deployment: &'a Deployment,
     images: &'a ImageManifest,
@@ -393,14 +428,23 @@ impl Builder<'_> {
     }
 
     fn launcher(&self, application: &Application) -> Result<Container, PolicyError> {
-        let settings = serde_json::to_value(application).map_err(|error| PolicyError::Group {
+        let mut pinned = application.clone();
+        let reference = &mut pinned.image.executable.backing_resource.id;
+        *reference = without_tag(reference);
+        let settings = serde_json::to_value(&pinned).map_err(|error| PolicyError::Group {
             reason: error.to_string(),
         })?;
         let encoded = BASE64_STANDARD.encode(canonical_json(&settings));
-        let mut args: Vec<String> = ["--profile", "job", "--application-name", &application.name]
-            .iter()
-            .map(|arg| (*arg).to_owned())
-            .collect();
+        let profile = self.lifecycle.as_str();
+        let mut args: Vec<String> = [
+            "--profile",
+            profile,
+            "--application-name",
+            &application.name,
+        ]
+        .iter()
+        .map(|arg| (*arg).to_owned())
+        .collect();
         args.extend(["--application-base-64".to_owned(), encoded]);
         args.extend([
             "--contract-id".to_owned(),
@@ -449,6 +493,19 @@ impl Builder<'_> {
     }
 }
 
+/// A reference by digest without the tag that it was resolved from: what is pulled is decided by the digest alone.
+fn without_tag(reference: &str) -> String {
+    let Some((name, digest)) = reference.split_once('@') else {
+        return reference.to_owned();
+    };
+    // A colon before the last slash is that of a port.
+    let repository = match name.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => name,
+    };
+    format!("{repository}@{digest}")
+}
+
 fn specification_sha256(spec: &Specification) -> Result<String, PolicyError> {
     let value = serde_json::to_value(spec).map_err(|error| PolicyError::Group {
         reason: error.to_string(),
@@ -470,4 +527,29 @@ fn mount(volume: &str, read_only: bool) -> Mount {
 
 fn capabilities(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_beside_a_digest_is_left_out_and_a_port_is_not() {
+        for (given, kept) in [
+            (
+                "registry.example/app:v1@sha256:ab",
+                "registry.example/app@sha256:ab",
+            ),
+            (
+                "registry.example:5000/team/app:v1@sha256:ab",
+                "registry.example:5000/team/app@sha256:ab",
+            ),
+            (
+                "registry.example:5000/app@sha256:ab",
+                "registry.example:5000/app@sha256:ab",
+            ),
+        ] {
+            assert_eq!(without_tag(given), kept);
+        }
+    }
 }

@@ -11,7 +11,7 @@ pub enum PolicyError {
     #[error("the contract")]
     Spec(#[from] SpecError),
     /// A group needs exactly one application.
-    #[error("the contract has {count} applications; a job has one")]
+    #[error("the contract has {count} applications; a room has one")]
     Applications {
         /// How many there are.
         count: usize,

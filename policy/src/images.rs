@@ -140,6 +140,11 @@ impl ImageManifest {
             })
     }
 
+    /// All entries.
+    pub fn entries(&self) -> &[ImageEntry] {
+        &self.0
+    }
+
     /// The entry of a digest.
     pub fn by_digest(&self, digest: &str) -> Option<&ImageEntry> {
         self.0.iter().find(|entry| entry.digest == digest)

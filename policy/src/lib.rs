@@ -13,7 +13,7 @@ mod group;
 mod images;
 mod supported;
 
-pub use build::{Deployment, build};
+pub use build::{Deployment, Lifecycle, build, build_for};
 pub use canonical::canonical_json;
 pub use error::PolicyError;
 pub use group::{Container, ContainerGroup, ExecProbe, HostData, ImageReference, Mount, Volume};

@@ -5,7 +5,7 @@ use cleanroom_spec::{
 };
 use serde::Deserialize;
 
-use crate::PolicyError;
+use crate::{Lifecycle, PolicyError};
 
 /// What the tools of 4.0.0 write as every image's enforcement policy; it asks for nothing.
 const TRUST_TYPE: &str = "{'trustType': 'https'}";
@@ -15,7 +15,10 @@ fn unsupported(what: impl Into<String>) -> PolicyError {
 }
 
 /// The application, if this version can run all that the contract asks for.
-pub(crate) fn application(spec: &Specification) -> Result<&Application, PolicyError> {
+pub(crate) fn application(
+    spec: &Specification,
+    lifecycle: Lifecycle,
+) -> Result<&Application, PolicyError> {
     let [application] = spec.applications.as_slice() else {
         return Err(PolicyError::Applications {
             count: spec.applications.len(),
@@ -30,6 +33,10 @@ pub(crate) fn application(spec: &Specification) -> Result<&Application, PolicyEr
         .is_some_and(|sandbox| sandbox.privacy_policy.is_some())
     {
         return Err(unsupported("a privacy policy of the sandbox"));
+    }
+    // A job may list what it listens to inside; a service lists it for its callers, and no way leads to it.
+    if lifecycle == Lifecycle::Service && !application.runtime_settings.ports.is_empty() {
+        return Err(unsupported("ports that callers of a service reach"));
     }
     let image = &application.image;
     if image.protection.is_some() {

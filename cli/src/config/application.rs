@@ -7,8 +7,10 @@ use cleanroom_spec::{
     SandboxType, ServiceEndpoint, StartType,
 };
 
+use super::tag::TagArgs;
 use super::{change, identity_of};
 use crate::CliError;
+use crate::credential::Access;
 
 /// An application for the fragment.
 #[derive(clap::Args, Debug)]
@@ -19,9 +21,11 @@ pub struct ApplicationArgs {
     /// Unique name.
     #[arg(long)]
     name: String,
-    /// Image by digest.
+    /// Image by digest; with --resolve-tag by tag.
     #[arg(long)]
     image: String,
+    #[command(flatten)]
+    tag: TagArgs,
     /// Program and arguments, split as a shell does; the image's own by default.
     #[arg(long)]
     command_line: Option<String>,
@@ -54,7 +58,8 @@ pub struct ApplicationArgs {
     limits: Option<String>,
 }
 
-pub(super) fn run(args: ApplicationArgs) -> Result<(), CliError> {
+pub(super) async fn run(args: ApplicationArgs, access: &Access) -> Result<(), CliError> {
+    let image = args.tag.pinned(&args.image, access).await?;
     let command = match &args.command_line {
         None => Vec::new(),
         Some(line) => split(line)?,
@@ -64,7 +69,12 @@ pub(super) fn run(args: ApplicationArgs) -> Result<(), CliError> {
             None => None,
             Some(name) => Some(identity_of(spec, name)?),
         };
-        let registry = args.image.split('/').next().unwrap_or_default().to_owned();
+        let registry = image
+            .reference
+            .split('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         let application = Application {
             image: Image {
                 executable: Document {
@@ -74,11 +84,11 @@ pub(super) fn run(args: ApplicationArgs) -> Result<(), CliError> {
                     backing_resource: Resource {
                         name: args.name.clone(),
                         kind: ResourceType::AzureContainerRegistry,
-                        id: args.image,
+                        id: image.reference,
                         provider: ServiceEndpoint {
                             protocol: ProtocolType::AzureContainerRegistry,
                             url: registry,
-                            configuration: String::new(),
+                            configuration: image.resolved,
                         },
                     },
                 },

@@ -4,6 +4,7 @@ mod application;
 mod dataset;
 mod identity;
 mod schema;
+mod tag;
 mod telemetry;
 mod view;
 pub(crate) mod wrap;
@@ -40,7 +41,7 @@ pub enum ConfigCommand {
     /// Sends the sidecars' telemetry to an encrypted sink.
     SetTelemetry(telemetry::TelemetryArgs),
     /// Adds the code.
-    AddApplication(application::ApplicationArgs),
+    AddApplication(Box<application::ApplicationArgs>),
     /// Merges fragments and shows the result.
     View(view::ViewArgs),
     /// Reports every problem of a specification.
@@ -67,7 +68,7 @@ pub(crate) async fn run(command: ConfigCommand, access: &Access) -> Result<(), C
         ConfigCommand::AddDatasink(args) => dataset::run(&args, dataset::Kind::Sink),
         ConfigCommand::SetLogging(args) => telemetry::logging(&args, &access.azure()?).await,
         ConfigCommand::SetTelemetry(args) => telemetry::telemetry(&args, &access.azure()?).await,
-        ConfigCommand::AddApplication(args) => application::run(args),
+        ConfigCommand::AddApplication(args) => application::run(*args, access).await,
         ConfigCommand::View(args) => view::run(&args),
         ConfigCommand::Validate { cleanroom_config } => {
             Ok(read_specification(&cleanroom_config)?.validate()?)

@@ -1,48 +1,76 @@
 //! The `compose` target: the group as containers of this machine's Docker.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use nix::mount::{MntFlags, umount2};
+use policy::ContainerGroup;
 use policy::emit::COMPOSE_GROUP;
-use policy::{ContainerGroup, ImageManifest};
+use serde::de::DeserializeOwned;
 use tokio::process::Command;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 use super::DeployError;
+use super::admission::{self, Basis};
+use super::created::{Created, ImageOf, Places};
 use super::group_dir::{GroupDir, MAIN};
+use super::mountinfo::{mounts_below, on_shared_mount};
 
 /// For the launcher to end a running application, seal and export.
 const STOP: Duration = Duration::from_secs(90);
 /// Exit code of a process that was killed before anybody saw one.
 const KILLED: i32 = 137;
 
-/// Starts the group, waits for its end, writes its logs and removes it; gives its exit code.
+/// How a group ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// Its exit code.
+    pub(super) code: i32,
+    /// How many containers the policy was asked for.
+    pub(super) creates: usize,
+}
+
+/// Makes the containers, asks the policy about each, starts the group, waits for its end, writes its logs and removes it.
 pub(super) async fn run(
     directory: &GroupDir,
     group: &ContainerGroup,
-    images: &ImageManifest,
+    basis: &Basis<'_>,
     network: Option<String>,
-) -> Result<i32, DeployError> {
+) -> Result<Ended, DeployError> {
     if !on_shared_mount(directory.root())? {
         return Err(DeployError::NotShared {
             path: directory.root().display().to_string(),
         });
     }
     let project = Project {
-        file: directory.write_compose(group, images, network)?,
+        file: directory.write_compose(group, basis.images, network)?,
         name: directory.project(),
     };
-    // Whatever happens from here on, nothing of the group stays behind.
-    let outcome = project.until_end(&directory.logs()).await;
+    // Whatever happens from here on, nothing of the group stays behind. A request to stop waits for the start.
+    let signals = Signals {
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+    };
+    let outcome = match project.admit(directory, basis).await {
+        Ok(creates) => {
+            let code = project.until_end(&directory.logs(), signals).await;
+            code.map(|code| Ended { code, creates })
+        }
+        Err(error) => Err(error),
+    };
     let removed = project.remove(directory.root()).await;
-    let code = outcome?;
+    let ended = outcome?;
     removed?;
-    Ok(code)
+    Ok(ended)
+}
+
+/// Requests to stop, from here on.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
 }
 
 struct Project {
@@ -51,11 +79,40 @@ struct Project {
 }
 
 impl Project {
+    /// Makes every container without starting it, and asks the policy about what Docker then says they are; gives how many
+    /// it allowed. Only the one that holds the network runs by then, since docker-compose lets nobody join it before.
+    async fn admit(&self, directory: &GroupDir, basis: &Basis<'_>) -> Result<usize, DeployError> {
+        self.compose(&["up", "--no-start", "--no-build", COMPOSE_GROUP])
+            .await?;
+        let holder = self.container(COMPOSE_GROUP).await?;
+        let holder: Vec<Created> = inspected(&["inspect"], &[&holder]).await?;
+        admission::admit_network(basis, &holder)?;
+        let network = holder.first().map_or("", Created::id);
+        run_docker(&["start", network]).await?;
+        self.compose(&["create", "--no-build", "--no-recreate"])
+            .await?;
+        let containers = self.containers().await?;
+        let ids: Vec<&str> = containers.iter().map(|(_, id)| id.as_str()).collect();
+        let created: Vec<Created> = inspected(&["inspect"], &ids).await?;
+        let of: BTreeSet<&str> = created.iter().map(Created::image).collect();
+        let of: Vec<&str> = of.into_iter().collect();
+        let images: Vec<ImageOf> = inspected(&["image", "inspect"], &of).await?;
+        let (volumes, (context, context_target)) = (directory.volumes(), directory.context());
+        let places = Places {
+            volumes: &volumes,
+            context: &context,
+            context_target,
+            network,
+        };
+        let record = directory.requests();
+        admission::admit(basis, &created, &images, &places, &record)
+    }
+
     /// From `up` to the end of the main container.
-    async fn until_end(&self, logs: &Path) -> Result<i32, DeployError> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let up = self.compose(&["up", "-d", "--no-build"]).await;
+    async fn until_end(&self, logs: &Path, mut signals: Signals) -> Result<i32, DeployError> {
+        // The containers that were asked for, whatever the document says by now.
+        let up = self.compose(&["up", "-d", "--no-build", "--no-recreate"]);
+        let up = up.await;
         if let Err(error) = up {
             // Which init container failed, and why, is in its log.
             self.write_logs(logs).await?;
@@ -79,8 +136,8 @@ impl Project {
                     let _ = run_docker(&["kill", &main]).await;
                     break wait.await?;
                 }
-                _ = terminate.recv() => {},
-                _ = interrupt.recv() => {},
+                _ = signals.terminate.recv() => {},
+                _ = signals.interrupt.recv() => {},
                 () = until(deadline) => {
                     run_docker(&["kill", &main]).await?;
                     break wait.await?;
@@ -147,6 +204,16 @@ impl Project {
     /// Removes containers, networks, and the mounts that a killed container left.
     async fn remove(&self, directory: &Path) -> Result<(), DeployError> {
         let down = self.compose(&["down", "--timeout", "5", "--volumes"]).await;
+        if down.is_err() {
+            // The document may not be readable any more; its containers are all the same to be removed.
+            let left = self.containers().await.unwrap_or_default();
+            let ids: Vec<&str> = left.iter().map(|(_, id)| id.as_str()).collect();
+            if !ids.is_empty() {
+                let remove = ["rm", "--force", "--volumes"].as_slice();
+                // That they could not be removed in order is told either way.
+                let _ = run_docker(&[remove, &ids].concat()).await;
+            }
+        }
         let mut left = Ok(());
         for point in mounts_below(directory)? {
             // One that stays must not keep the others.
@@ -212,6 +279,16 @@ fn tool(program: &str) -> Command {
     command
 }
 
+/// Docker's own account of containers or images.
+async fn inspected<T: DeserializeOwned>(
+    verb: &[&str],
+    ids: &[&str],
+) -> Result<Vec<T>, DeployError> {
+    Ok(serde_json::from_str(
+        &run_docker(&[verb, ids].concat()).await?,
+    )?)
+}
+
 async fn run_docker(arguments: &[&str]) -> Result<String, DeployError> {
     finish(docker(arguments)).await
 }
@@ -239,91 +316,4 @@ async fn finish(mut command: Command) -> Result<String, DeployError> {
         return Ok(String::from_utf8_lossy(&stdout).into_owned());
     }
     Err(failed(String::from_utf8_lossy(&stderr).trim().to_owned()))
-}
-
-/// A line of `/proc/self/mountinfo`, proc_pid_mountinfo(5): mount point and whether mounts below it propagate.
-fn mounts() -> Result<Vec<(PathBuf, bool)>, DeployError> {
-    let text = std::fs::read("/proc/self/mountinfo")?;
-    Ok(text
-        .split(|byte| *byte == b'\n')
-        .filter_map(mount_of)
-        .collect())
-}
-
-fn mount_of(line: &[u8]) -> Option<(PathBuf, bool)> {
-    let mut fields = line.split(|byte| *byte == b' ');
-    let point = unescaped(fields.nth(4)?);
-    let shared = fields
-        .skip(1)
-        .take_while(|field| *field != b"-")
-        .any(|field| field.starts_with(b"shared:"));
-    Some((PathBuf::from(OsString::from_vec(point)), shared))
-}
-
-/// The kernel writes blanks, tabs, line ends and backslashes as three octal digits. A container may have mounted at such a
-/// path.
-fn unescaped(field: &[u8]) -> Vec<u8> {
-    let mut path = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((first, after)) = rest.split_first() {
-        let octal = after
-            .first_chunk::<3>()
-            .filter(|_| *first == b'\\')
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        rest = match octal {
-            Some(byte) => {
-                path.push(byte);
-                after.get(3..).unwrap_or_default()
-            }
-            None => {
-                path.push(*first);
-                after
-            }
-        };
-    }
-    path
-}
-
-fn on_shared_mount(path: &Path) -> Result<bool, DeployError> {
-    let path = path.canonicalize()?;
-    let mounts = mounts()?;
-    let nearest = mounts
-        .iter()
-        .filter(|(point, _)| path.starts_with(point))
-        // Of several at one place, the last covers the others.
-        .max_by_key(|(point, _)| point.components().count());
-    Ok(nearest.is_some_and(|(_, shared)| *shared))
-}
-
-/// Mounts strictly below a directory, the deepest first.
-fn mounts_below(directory: &Path) -> Result<Vec<PathBuf>, DeployError> {
-    let directory = directory.canonicalize()?;
-    let mut below: Vec<PathBuf> = mounts()?
-        .into_iter()
-        .map(|(point, _)| point)
-        .filter(|point| *point != directory && point.starts_with(&directory))
-        .collect();
-    below.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
-    Ok(below)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_of_the_kernel_gives_its_place_and_whether_it_is_shared() {
-        let shared =
-            b"36 35 98:0 /mnt1 /srv/a\\040b\\134\\012c rw,noatime shared:1 - ext4 /dev/root rw";
-        assert_eq!(
-            mount_of(shared),
-            Some((PathBuf::from("/srv/a b\\\nc"), true))
-        );
-        let private = b"36 35 98:0 / /srv rw,noatime - ext4 /dev/shared:1 rw,shared:1";
-        assert_eq!(mount_of(private), Some((PathBuf::from("/srv"), false)));
-        let slave = b"36 35 98:0 / /srv rw master:7 - ext4 /dev/root rw";
-        assert_eq!(mount_of(slave), Some((PathBuf::from("/srv"), false)));
-        assert_eq!(mount_of(b""), None);
-    }
 }

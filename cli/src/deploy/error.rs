@@ -1,6 +1,7 @@
 use std::io;
 
 use policy::PolicyError;
+use policy_simulate::SimulateError;
 use sidecar_http::{Coded, Fault};
 use thiserror::Error;
 
@@ -82,6 +83,21 @@ pub enum DeployError {
         /// What it said.
         reason: String,
     },
+    /// The policy of the deployment does not allow a container that was about to start.
+    #[error(
+        "container {container} is not started, the policy of the deployment refuses {point}: {reason}"
+    )]
+    Denied {
+        /// The container.
+        container: String,
+        /// What was asked.
+        point: String,
+        /// The policy's answer.
+        reason: String,
+    },
+    /// The policy cannot be asked.
+    #[error("the policy of the deployment")]
+    Simulate(#[source] SimulateError),
     /// The images or their layers.
     #[error("images")]
     Images(#[source] Box<CliError>),
@@ -116,6 +132,8 @@ impl Coded for DeployError {
             Self::Json(_) => "CR-CLI-0109",
             Self::NotShared { .. } => "CR-CLI-0110",
             Self::Docker { .. } => "CR-CLI-0111",
+            Self::Denied { .. } => "CR-CLI-0112",
+            Self::Simulate(error) => error.code(),
         }
     }
 
@@ -125,7 +143,8 @@ impl Coded for DeployError {
             Self::Policy(error) => error.fault(),
             Self::Images(error) => error.fault(),
             Self::Target { .. } | Self::GroupDirExists { .. } | Self::Json(_) => Fault::Caller,
-            Self::NotAccepted { .. } => Fault::Denied,
+            Self::NotAccepted { .. } | Self::Denied { .. } => Fault::Denied,
+            Self::Simulate(error) => error.fault(),
             _ => Fault::Platform,
         }
     }

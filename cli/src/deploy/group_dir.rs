@@ -44,7 +44,7 @@ impl GroupDir {
         let random = hex::encode(
             random::bytes::<8>().map_err(|_| std::io::Error::other("no random bytes"))?,
         );
-        let directory = Self {
+        let mut directory = Self {
             context: format!("/run/security-context-{random}"),
             root,
         };
@@ -54,6 +54,8 @@ impl GroupDir {
                 .mode(0o755)
                 .create(directory.root.join(folder))?;
         }
+        // As Docker writes it: what is mounted is compared with it.
+        directory.root = directory.root.canonicalize()?;
         directory.context_file("security-policy-base64", &policy.base64())?;
         for name in PLATFORM_FILES {
             if let Some(platform) = platform {
@@ -134,7 +136,7 @@ impl GroupDir {
             self.make_volume(&volume.name)?;
         }
         let host = ComposeHost {
-            volumes: self.root.join("volumes"),
+            volumes: self.volumes(),
             security_context: self.root.join("context"),
             security_context_target: self.context.clone(),
             network,
@@ -150,6 +152,21 @@ impl GroupDir {
     pub(super) fn project(&self) -> String {
         let random = self.context.rsplit('-').next().unwrap_or_default();
         format!("cleanroom-{random}")
+    }
+
+    /// Volumes on this machine.
+    pub(super) fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
+    /// The security context: on this machine, and inside every container.
+    pub(super) fn context(&self) -> (PathBuf, &str) {
+        (self.root.join("context"), &self.context)
+    }
+
+    /// What was asked of the policy before the start.
+    pub(super) fn requests(&self) -> PathBuf {
+        self.root.join("policy-requests.json")
     }
 
     /// The directory itself.

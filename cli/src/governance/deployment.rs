@@ -1,6 +1,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use policy::Lifecycle;
 use serde_json::{Value, json};
 
 use crate::policy::generate::FormArgs;
@@ -49,6 +50,9 @@ pub struct GenerateArgs {
     /// What to generate for.
     #[arg(long, value_enum, default_value = "local")]
     pub target: Target,
+    /// What the end of the application means, and when the room is ready.
+    #[arg(long, value_enum, default_value = "job")]
+    pub profile: Profile,
     /// PEM file of further trusted roots; only with --insecure-virtual.
     #[arg(long)]
     pub extra_roots: Option<PathBuf>,
@@ -66,6 +70,24 @@ pub enum Target {
     Arm,
     /// A pod on a virtual node of AKS.
     Pod,
+}
+
+/// The life of a room; whoever verifies it names the same.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum Profile {
+    /// The application has a task and ends when it is done.
+    Job,
+    /// The application runs until somebody asks the room to stop.
+    Service,
+}
+
+impl From<Profile> for Lifecycle {
+    fn from(profile: Profile) -> Self {
+        match profile {
+            Profile::Job => Self::Job,
+            Profile::Service => Self::Service,
+        }
+    }
 }
 
 /// `cleanroom governance deployment template`

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use cleanroom_spec::Specification;
 use policy::ContainerGroup;
 use policy::emit::TemplateOptions;
-use policy::emit::cce::{CceOptions, Profile, cce};
+use policy::emit::cce::{CceOptions, Platform, Profile, cce};
 use policy_simulate::Document;
 use policy_simulate::lint::{Severity, lint};
 use serde_json::json;
@@ -24,6 +24,9 @@ pub struct GenerateArgs {
     /// File for the text.
     #[arg(long)]
     out: PathBuf,
+    /// For a pod on a virtual node of AKS, instead of a container group of Azure.
+    #[arg(long)]
+    virtual_node: bool,
     #[command(flatten)]
     form: FormArgs,
 }
@@ -57,8 +60,9 @@ impl FormArgs {
         TemplateOptions::of(spec, self.registry.as_deref(), env!("CARGO_PKG_VERSION"))
     }
 
-    pub(crate) fn options(&self) -> CceOptions {
+    pub(crate) fn options(&self, platform: Platform) -> CceOptions {
         CceOptions {
+            platform,
             profile: self.api,
             pretty: self.pretty,
             registry: self.registry.clone(),
@@ -86,7 +90,12 @@ pub(crate) fn group(path: &std::path::Path) -> Result<ContainerGroup, CliError> 
 pub(crate) fn run(args: &GenerateArgs) -> Result<ExitCode, CliError> {
     let group = group(&args.group)?;
     let layers = args.layers.of(&group)?;
-    let text = cce(&group, &layers, &args.form.options())?;
+    let platform = if args.virtual_node {
+        Platform::VirtualNode
+    } else {
+        Platform::ContainerGroup
+    };
+    let text = cce(&group, &layers, &args.form.options(platform))?;
     let host_data = text.host_data()?.to_string();
     // Read back by the code that a voter uses: what it cannot read is not written.
     let findings: Vec<_> = lint(&Document::policy(text.as_str())?)

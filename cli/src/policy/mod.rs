@@ -24,7 +24,7 @@ use serde::Serialize;
 use crate::CliError;
 use crate::credential::Access;
 
-pub(crate) use remote::RemoteArgs;
+pub(crate) use remote::{RegistryArgs, RemoteArgs};
 
 /// What to do with a policy, or on the way to one.
 #[derive(Debug, Subcommand)]

@@ -9,6 +9,16 @@ use crate::credential::Access;
 /// How registries and engines are reached.
 #[derive(Args, Debug)]
 pub(crate) struct RemoteArgs {
+    #[command(flatten)]
+    registry: RegistryArgs,
+    /// Socket of the Docker engine.
+    #[arg(long, env = "DOCKER_HOST", default_value = DEFAULT_SOCKET, value_name = "SOCKET")]
+    docker_socket: String,
+}
+
+/// How registries are reached.
+#[derive(Args, Debug)]
+pub(crate) struct RegistryArgs {
     /// Reaches the registry without TLS. On this machine's own addresses that needs no flag.
     #[arg(long)]
     plain_http: bool,
@@ -17,19 +27,23 @@ pub(crate) struct RemoteArgs {
     docker_config: Option<PathBuf>,
     #[arg(long, env = "HOME", hide = true)]
     home: Option<PathBuf>,
-    /// Socket of the Docker engine.
-    #[arg(long, env = "DOCKER_HOST", default_value = DEFAULT_SOCKET, value_name = "SOCKET")]
-    docker_socket: String,
 }
 
-impl RemoteArgs {
+impl RegistryArgs {
     /// How a registry is reached.
-    pub(crate) fn registry(&self, access: &Access) -> Result<RegistryAccess, CliError> {
+    pub(crate) fn access(&self, access: &Access) -> Result<RegistryAccess, CliError> {
         Ok(RegistryAccess {
             extra_roots: access.extra_roots()?,
             docker_config: docker_config(self.docker_config.as_deref(), self.home.as_deref()),
             plain_http: self.plain_http,
         })
+    }
+}
+
+impl RemoteArgs {
+    /// How a registry is reached.
+    pub(crate) fn registry(&self, access: &Access) -> Result<RegistryAccess, CliError> {
+        self.registry.access(access)
     }
 
     /// The engine's socket.

@@ -232,7 +232,7 @@ fn capabilities(names: &[&str], inheritable: bool) -> Value {
     })
 }
 
-/// The platform's ids are 64 hex digits; a digest of the name is one.
-fn container_id(name: &str) -> String {
+/// The id of a container in the questions: 64 hex digits, as the platform's are; a digest of the name.
+pub fn container_id(name: &str) -> String {
     hex::encode(Sha256::digest(name))
 }

@@ -1,6 +1,6 @@
 use serde_json::{Map, Value, json};
 
-use super::cce::{DEFAULT_CAPABILITIES, PolicyText};
+use super::cce::{DEFAULT_CAPABILITIES, Platform, PolicyText};
 use super::template::{self, TemplateOptions};
 use crate::{Container, ContainerGroup, PolicyError};
 
@@ -9,18 +9,20 @@ const API_VERSION: &str = "2023-05-01";
 
 /// `cleanroom-arm-template.json`: a confidential container group with its policy (deployment reference §3.2).
 ///
-/// A job has no address: nothing of it listens to the outside. Only a container with a device is privileged, since the
-/// utility VM gives devices to no other; the policy takes all but the named capabilities away from it.
+/// A room has no address: nothing of it listens to the outside. It is not restarted, since it runs its application once.
+/// Only a container with a device is privileged, since the utility VM gives devices to no other; the policy takes all but the
+/// named capabilities away from it.
 ///
 /// # Errors
-/// [`PolicyError::Template`]: the group is virtual, there is no registry, or a container's name is none for the platform;
+/// [`PolicyError::Template`]: the group is virtual, the policy is one of another platform, there is no registry, or a
+/// container's name is none for the platform;
 /// [`PolicyError::AllowAll`].
 pub fn arm(
     group: &ContainerGroup,
     policy: &PolicyText,
     options: &TemplateOptions,
 ) -> Result<Value, PolicyError> {
-    template::check(group, policy, options)?;
+    template::check(group, (policy, Platform::ContainerGroup), options)?;
     let containers = group.containers.iter().map(|one| {
         let mut properties = common(one, options);
         let resources = options.resources(one);

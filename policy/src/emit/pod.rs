@@ -1,15 +1,20 @@
 use serde_json::{Map, Value, json};
 
-use super::cce::PolicyText;
+use super::cce::{Platform, PolicyText};
 use super::template::{self, TemplateOptions};
 use crate::{Container, ContainerGroup, PolicyError};
 
 /// Of the virtual node: the pod becomes a confidential container group with this policy.
 const CCE_POLICY: &str = "microsoft.containerinstance.virtualnode.ccepolicy";
 
-/// A pod of an AKS virtual node (deployment reference §10.3); the policy must be one for virtual nodes.
+/// `cleanroom-pod.json`: a pod of an AKS virtual node with its policy, which must be one for virtual nodes (deployment
+/// reference §10.3).
 ///
-/// Every container ends by itself when the job ends, so none is restarted and none is a sidecar in Kubernetes' sense.
+/// A virtual node gives every volume `rshared` propagation, and no member of a pod asks for it: what a shim mounts appears in
+/// the launcher as in a container group of Azure.
+///
+/// Every container ends by itself when the room ends, and a room runs its application once: none is restarted, and none is a
+/// sidecar in Kubernetes' sense.
 ///
 /// # Errors
 /// As [`super::arm`].
@@ -18,11 +23,11 @@ pub fn pod(
     policy: &PolicyText,
     options: &TemplateOptions,
 ) -> Result<Value, PolicyError> {
-    template::check(group, policy, options)?;
+    template::check(group, (policy, Platform::VirtualNode), options)?;
     let all = |containers: &[Container], init: bool| -> Vec<Value> {
         containers
             .iter()
-            .map(|one| container(group, one, options, init))
+            .map(|one| container(one, options, init))
             .collect()
     };
     Ok(json!({
@@ -53,34 +58,14 @@ pub fn pod(
     }))
 }
 
-fn container(
-    group: &ContainerGroup,
-    container: &Container,
-    options: &TemplateOptions,
-    init: bool,
-) -> Value {
+fn container(container: &Container, options: &TemplateOptions, init: bool) -> Value {
     let environment = container
         .env
         .iter()
         .map(|(name, value)| json!({"name": name, "value": literal(value)}));
-    let mounts = container.mounts.iter().map(|mount| {
-        let shared = group
-            .volumes
-            .iter()
-            .any(|v| v.name == mount.volume && v.shared);
-        let mut one =
-            json!({"name": mount.volume, "mountPath": mount.path, "readOnly": mount.read_only});
-        if let (true, Some(members)) = (shared, one.as_object_mut()) {
-            // Whoever mounts shows its mounts to the others; Kubernetes allows that to privileged containers only.
-            let propagation = if container.elevated() {
-                "Bidirectional"
-            } else {
-                "HostToContainer"
-            };
-            members.insert("mountPropagation".to_owned(), propagation.into());
-        }
-        one
-    });
+    let mounts = container.mounts.iter().map(
+        |mount| json!({"name": mount.volume, "mountPath": mount.path, "readOnly": mount.read_only}),
+    );
     let mut members = Map::new();
     for (name, value) in [
         ("name", container.name.as_str().into()),
@@ -88,10 +73,7 @@ fn container(
             "image",
             container.image.reference(Some(&options.registry)).into(),
         ),
-        (
-            "command",
-            container.command.iter().map(|part| literal(part)).collect(),
-        ),
+        ("command", literals(&container.command).into()),
         ("env", environment.collect()),
         ("volumeMounts", mounts.collect()),
         ("workingDir", container.working_dir.as_str().into()),
@@ -111,7 +93,7 @@ fn container(
         members.insert(
             "readinessProbe".to_owned(),
             json!({
-                "exec": {"command": probe.command},
+                "exec": {"command": literals(&probe.command)},
                 "periodSeconds": probe.period_seconds,
                 "timeoutSeconds": probe.period_seconds,
                 "failureThreshold": probe.failure_threshold,
@@ -135,9 +117,14 @@ fn security(container: &Container) -> Value {
     context
 }
 
-/// `$(NAME)` is replaced by Kubernetes; a second `$` makes it a text again.
+fn literals(parts: &[String]) -> Vec<String> {
+    parts.iter().map(|part| literal(part)).collect()
+}
+
+/// Kubernetes replaces `$(NAME)`, in commands, variables and probes, and takes one `$` of two away wherever they stand: each
+/// is written twice.
 fn literal(text: &str) -> String {
-    text.replace("$(", "$$(")
+    text.replace('$', "$$")
 }
 
 /// A DNS label made of a contract's id.

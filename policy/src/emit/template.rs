@@ -2,7 +2,10 @@
 
 use cleanroom_spec::Specification;
 
-use crate::{Container, ContainerGroup, PolicyError, emit::cce::PolicyText};
+use crate::{
+    Container, ContainerGroup, PolicyError,
+    emit::cce::{Platform, PolicyText},
+};
 
 /// Processors and memory that one container asks for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,7 +80,7 @@ fn rounded(amount: f64) -> f64 {
 /// Whether a template can be made of a group and the policy belongs to it.
 pub(super) fn check(
     group: &ContainerGroup,
-    policy: &PolicyText,
+    (policy, platform): (&PolicyText, Platform),
     options: &TemplateOptions,
 ) -> Result<(), PolicyError> {
     let refuse = |reason: String| Err(PolicyError::Template { reason });
@@ -87,6 +90,12 @@ pub(super) fn check(
         );
     }
     policy.host_data()?;
+    if policy.platform() != platform {
+        return refuse(
+            "the policy is one of another platform, whose mounts and variables are others"
+                .to_owned(),
+        );
+    }
     let registry = options.registry.as_str();
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | ':');
     if registry.is_empty() || !registry.chars().all(plain) || registry.ends_with('/') {

@@ -1,7 +1,7 @@
 //! A form of deployment, as far as a vote is concerned: which template a group has, and which bytes of it are measured.
 
 use policy::emit::TemplateOptions;
-use policy::emit::cce::PolicyText;
+use policy::emit::cce::{Platform, PolicyText};
 use policy::{ContainerGroup, PolicyError};
 use serde_json::Value;
 
@@ -9,7 +9,8 @@ use crate::CliError;
 use crate::policy::source;
 
 /// Makes the CCE policy of a group; needs the root hashes of its images.
-pub(super) type MakeText<'a> = &'a dyn Fn(&ContainerGroup) -> Result<PolicyText, CliError>;
+pub(super) type MakeText<'a> =
+    &'a dyn Fn(&ContainerGroup, Platform) -> Result<PolicyText, CliError>;
 
 /// How a template is deployed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,6 +19,8 @@ pub(super) enum Form {
     Group,
     /// A template of Azure. The CCE policy in it is measured.
     Arm,
+    /// A pod on a virtual node of AKS. The CCE policy in it is measured.
+    Pod,
 }
 
 /// What the recomputed group makes of a form.
@@ -32,6 +35,8 @@ impl Form {
     pub(super) fn of(template: &Value) -> Self {
         if template.get("resources").is_some() {
             Self::Arm
+        } else if template.get("kind").is_some() {
+            Self::Pod
         } else {
             Self::Group
         }
@@ -41,6 +46,15 @@ impl Form {
         match self {
             Self::Group => "container group",
             Self::Arm => "ARM template",
+            Self::Pod => "pod",
+        }
+    }
+
+    /// Who asks the policy.
+    const fn platform(self) -> Platform {
+        match self {
+            Self::Group | Self::Arm => Platform::ContainerGroup,
+            Self::Pod => Platform::VirtualNode,
         }
     }
 
@@ -50,10 +64,10 @@ impl Form {
             Self::Group => {
                 let group = ContainerGroup::from_json(template.clone());
                 let group = group.map_err(|error| error.to_string())?;
-                let text = text(&group).map_err(|error| error.to_string())?;
+                let text = text(&group, self.platform()).map_err(|error| error.to_string())?;
                 Ok(text.as_str().to_owned())
             }
-            Self::Arm => {
+            Self::Arm | Self::Pod => {
                 let encoded = source::embedded(template)
                     .ok_or_else(|| "it carries no policy, or several".to_owned())?;
                 source::decode(&encoded)
@@ -68,11 +82,12 @@ impl Form {
         text: MakeText<'_>,
         options: &TemplateOptions,
     ) -> Result<Made, CliError> {
-        let text = text(group)?;
+        let text = text(group, self.platform())?;
         Ok(Made {
             template: match self {
                 Self::Group => group.to_json(),
                 Self::Arm => policy::emit::arm(group, &text, options),
+                Self::Pod => policy::emit::pod(group, &text, options),
             },
             measured: text.as_str().to_owned(),
         })

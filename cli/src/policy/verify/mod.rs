@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use cleanroom_spec::Specification;
+use policy::emit::cce::Platform;
 use policy::{ContainerGroup, Deployment};
 use serde_json::Value;
 
@@ -21,7 +22,7 @@ use super::generate::FormArgs;
 use super::layers::LayerArgs;
 use super::{show, source};
 use crate::CliError;
-use crate::governance::workspace;
+use crate::governance::{Profile, workspace};
 
 /// What a voter compares.
 #[derive(clap::Args, Debug)]
@@ -36,6 +37,9 @@ pub struct VerifyArgs {
     layers: LayerArgs,
     #[command(flatten)]
     form: FormArgs,
+    /// The profile of the room.
+    #[arg(long, value_enum, default_value = "job")]
+    profile: Profile,
     /// A template that was not proposed yet, instead of those that were.
     #[arg(long)]
     template_file: Option<PathBuf>,
@@ -87,15 +91,16 @@ fn judge(
     report.equal("contract", "state", "Accepted", state.unwrap_or("none"));
     let text = contract.get("data").and_then(Value::as_str);
     let spec = Specification::from_yaml(text.unwrap_or_default())?;
-    let group = policy::build(&spec, deployment, &args.layers.manifest()?)?;
+    let images = args.layers.manifest()?;
+    let group = policy::build_for(args.profile.into(), &spec, deployment, &images)?;
     report.fact("specification sha256", &group.specification_sha256);
     let recomputed = Recomputed {
-        text: &|group: &ContainerGroup| {
+        text: &|group: &ContainerGroup, platform: Platform| {
             let layers = args.layers.of(group)?;
             Ok(policy::emit::cce::cce(
                 group,
                 &layers,
-                &args.form.options(),
+                &args.form.options(platform),
             )?)
         },
         group,

@@ -1,7 +1,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use policy::emit::TemplateOptions;
-use policy::emit::cce::{CceOptions, PolicyText, cce};
+use policy::emit::cce::{CceOptions, Platform, PolicyText, cce};
 use policy::{ContainerGroup, Deployment, ImageManifest};
 use serde_json::{Value, json};
 
@@ -40,11 +40,18 @@ fn group() -> ContainerGroup {
 }
 
 fn text(group: &ContainerGroup) -> PolicyText {
+    text_for(group, Platform::ContainerGroup)
+}
+
+fn text_for(group: &ContainerGroup, platform: Platform) -> PolicyText {
     let layers: RootHashes = group
         .all()
         .map(|container| (container.image.digest.clone(), vec!["ab".repeat(32)]))
         .collect();
-    let options = CceOptions::default();
+    let options = CceOptions {
+        platform,
+        ..CceOptions::default()
+    };
     cce(group, &layers, &options).unwrap()
 }
 
@@ -71,7 +78,7 @@ fn judged_by(group: &ContainerGroup, proposed: &Proposed) -> Report {
     let mut report = Report::new("collab1");
     let recomputed = Recomputed {
         group: group.clone(),
-        text: &|group| Ok(text(group)),
+        text: &|group, platform| Ok(text_for(group, platform)),
         options: options(),
     };
     recomputed.compare(proposed, &mut report).unwrap();
@@ -183,6 +190,51 @@ fn one_byte_of_the_policy_in_a_template_is_found_by_line_and_column() {
         assert!(places(&report).contains(&place.as_str()), "{at}: {report}");
         assert!(places(&report).contains(&"host data of the template"));
     }
+}
+
+#[test]
+fn a_pod_is_compared_with_the_pod_and_with_the_policy_of_a_virtual_node() {
+    let group = group();
+    let policy = text_for(&group, Platform::VirtualNode);
+    let host_data = policy.host_data().unwrap().to_string();
+    let pod = policy::emit::pod(&group, &policy, &options()).unwrap();
+    let report = judged(&proposed(pod.clone(), claims(&host_data)));
+    assert!(report.yes(), "{report}");
+
+    let mut edited = pod.clone();
+    edited["spec"]["automountServiceAccountToken"] = json!(true);
+    let report = judged(&proposed(edited, claims(&host_data)));
+    assert_eq!(places(&report), ["/spec/automountServiceAccountToken"]);
+
+    // The policy of the container group, under which no virtual node would start it.
+    let of_group = text(&group);
+    let mut edited = pod;
+    edited["metadata"]["annotations"]["microsoft.containerinstance.virtualnode.ccepolicy"] =
+        of_group.base64().into();
+    let host_data = of_group.host_data().unwrap().to_string();
+    let report = judged(&proposed(edited, claims(&host_data)));
+    assert!(
+        places(&report).contains(&"host data of the template"),
+        "{report}"
+    );
+}
+
+#[test]
+fn another_profile_than_the_voters_is_found() {
+    let job = group();
+    let mut service = job.clone();
+    let mut containers = service.containers.iter_mut();
+    let launcher = containers.find(|one| one.name == "code-launcher").unwrap();
+    assert_eq!(launcher.command[1..3], ["--profile", "job"]);
+    launcher.command[2] = "service".to_owned();
+    let host_data = text(&service).host_data().unwrap().to_string();
+    let report = judged_by(
+        &job,
+        &proposed(service.to_json().unwrap(), claims(&host_data)),
+    );
+    assert!(!report.yes());
+    let named = places(&report);
+    assert!(named.contains(&"/containers/0/command/2"), "{report}");
 }
 
 #[test]

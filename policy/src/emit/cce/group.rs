@@ -1,15 +1,22 @@
 use super::model::{
-    Capabilities, Container, EnvRule, ExecProcess, Identity, Origin, Policy, Profile, User,
+    Capabilities, Container, EnvRule, ExecProcess, Identity, Origin, Platform, Policy, Profile,
+    User,
 };
 use super::platform::{
-    DEFAULT_PATH, fragment_of_the_platform, open_variables, pause, resolv_conf, volume,
+    DEFAULT_PATH, cluster_variables, fragment_of_the_platform, open_variables, pause, pod_mounts,
+    resolv_conf, volume,
 };
 use super::text::{PolicyText, allow_all};
 use crate::{ContainerGroup, Layers, PolicyError};
 
+/// How Kubernetes asks a container to end. Every policy of this framework's version lets it do so; here it says so, too.
+const SIGTERM: u32 = 15;
+
 /// How the policy of a group is written.
 #[derive(Clone, Debug, Default)]
 pub struct CceOptions {
+    /// Who asks it.
+    pub platform: Platform,
     /// Which versions it claims.
     pub profile: Profile,
     /// One member per line.
@@ -48,7 +55,7 @@ pub fn cce(
         policy(group, layers, options, origin)?.text(options.pretty)?
     };
     text.host_data()?;
-    Ok(text)
+    Ok(text.asked_by(options.platform))
 }
 
 fn policy(
@@ -89,13 +96,25 @@ fn rule(
     }
     if options.platform_environment {
         env_rules.extend(open_variables().iter().map(|variable| variable.rule()));
+        if options.platform == Platform::VirtualNode {
+            env_rules.extend(cluster_variables().iter().map(|variable| variable.rule()));
+        }
     }
     let mut mounts: Vec<_> = container
         .mounts
         .iter()
         .map(|mount| volume("emptydir", &mount.path, mount.read_only))
         .collect();
-    mounts.push(resolv_conf());
+    let signals = match options.platform {
+        Platform::ContainerGroup => {
+            mounts.push(resolv_conf());
+            Vec::new()
+        }
+        Platform::VirtualNode => {
+            mounts.extend(pod_mounts(container.elevated()));
+            vec![SIGTERM]
+        }
+    };
     let mut exec_processes: Vec<ExecProcess> = container
         .probe
         .iter()
@@ -120,7 +139,7 @@ fn rule(
         // Every process of ours installs its own filter before it reads a byte from outside; a profile of the platform would
         // have to let all of them through.
         seccomp_profile_sha256: String::new(),
-        signals: Vec::new(),
+        signals,
         user: User::of(Identity::id(container.user), Some(container.group)),
         working_dir: container.working_dir.clone(),
     })

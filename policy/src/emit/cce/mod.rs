@@ -11,11 +11,12 @@ mod text;
 
 pub use group::{CceOptions, cce};
 pub use model::{
-    Capabilities, Container, EnvRule, ExecProcess, Fragment, Identity, Mount, Origin, Policy,
-    Profile, Strategy, User,
+    Capabilities, Container, EnvRule, ExecProcess, Fragment, Identity, Mount, Origin, Platform,
+    Policy, Profile, Strategy, User,
 };
 pub(crate) use platform::DEFAULT_CAPABILITIES;
 pub use platform::{
-    OpenVariable, fragment_of_the_platform, open_variables, pause, resolv_conf, volume,
+    OpenVariable, cluster_variables, fragment_of_the_platform, open_variables, pause, pod_mounts,
+    resolv_conf, volume,
 };
 pub use text::PolicyText;

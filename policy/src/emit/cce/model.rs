@@ -27,6 +27,16 @@ pub enum Profile {
     V1,
 }
 
+/// Who asks the policy. It decides which mounts and variables beyond a template's a container is started with.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Platform {
+    /// A container group of Azure.
+    #[default]
+    ContainerGroup,
+    /// A virtual node of AKS, which makes a container group of a pod.
+    VirtualNode,
+}
+
 /// Where a policy comes from. A comment of the text: it is measured, and enforces nothing.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Origin {

@@ -113,6 +113,27 @@ pub const fn open_variables() -> [OpenVariable; 9] {
     ]
 }
 
+/// The variables that Kubernetes adds for every service of a pod's namespace, on top of [`open_variables`].
+pub const fn cluster_variables() -> [OpenVariable; 8] {
+    const REASON: &str = "addresses of the cluster's services, chosen by the cluster";
+    const fn open(name: &'static str) -> OpenVariable {
+        OpenVariable {
+            name,
+            reason: REASON,
+        }
+    }
+    [
+        open("[A-Z0-9_]+_SERVICE_HOST"),
+        open("[A-Z0-9_]+_SERVICE_PORT"),
+        open("[A-Z0-9_]+_SERVICE_PORT_[A-Z0-9_]+"),
+        open("[A-Z0-9_]+_PORT"),
+        open("[A-Z0-9_]+_PORT_[0-9]+_TCP"),
+        open("[A-Z0-9_]+_PORT_[0-9]+_TCP_PROTO"),
+        open("[A-Z0-9_]+_PORT_[0-9]+_TCP_PORT"),
+        open("[A-Z0-9_]+_PORT_[0-9]+_TCP_ADDR"),
+    ]
+}
+
 impl OpenVariable {
     /// Its rule: any value that is not empty.
     pub fn rule(&self) -> EnvRule {
@@ -133,6 +154,24 @@ pub fn volume(kind: &str, destination: &str, read_only: bool) -> Mount {
         source: format!("sandbox:///tmp/atlas/{kind}/.+"),
         kind: "bind".to_owned(),
     }
+}
+
+/// What a virtual node mounts into every container beside the pod's volumes, all of it from folders like an `emptyDir`'s
+/// (reference of the policy, §4.8). A rule allows a mount and asks for none, so a pod without a token loses nothing.
+pub fn pod_mounts(privileged: bool) -> Vec<Mount> {
+    let of_privileged = [("/sys/fs/cgroup", false), ("/sys", false)];
+    let of_all = [
+        ("/etc/resolv.conf", false),
+        ("/var/run/secrets/kubernetes.io/serviceaccount", true),
+        ("/etc/hosts", false),
+        ("/dev/termination-log", false),
+        ("/etc/hostname", false),
+    ];
+    let of_privileged = of_privileged.into_iter().filter(|_| privileged);
+    of_privileged
+        .chain(of_all)
+        .map(|(destination, read_only)| volume("emptydir", destination, read_only))
+        .collect()
 }
 
 /// Name resolution of the group; every container has it, whether or not its template says so.

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::json;
-use super::model::{Origin, Policy, Profile};
+use super::model::{Origin, Platform, Policy, Profile};
 use crate::{HostData, PolicyError};
 
 const FRAMEWORK_VERSION: &str = "0.2.3";
@@ -31,17 +31,36 @@ const POINTS: [&str; 17] = [
 
 /// The bytes that are measured.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct PolicyText(String);
+pub struct PolicyText {
+    text: String,
+    platform: Platform,
+}
 
 impl PolicyText {
     /// The text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// Who asks it; a template of another platform would carry rules that refuse its start.
+    pub(in crate::emit) const fn platform(&self) -> Platform {
+        self.platform
+    }
+
+    pub(super) fn asked_by(self, platform: Platform) -> Self {
+        Self { platform, ..self }
+    }
+
+    fn new(text: String) -> Self {
+        Self {
+            text,
+            platform: Platform::default(),
+        }
     }
 
     /// As a deployment template carries it.
     pub fn base64(&self) -> String {
-        BASE64_STANDARD.encode(&self.0)
+        BASE64_STANDARD.encode(&self.text)
     }
 
     /// What the report's host data will be.
@@ -49,7 +68,7 @@ impl PolicyText {
     /// # Errors
     /// [`PolicyError::AllowAll`] for the two policies that nobody may use.
     pub fn host_data(&self) -> Result<HostData, PolicyError> {
-        HostData::of(self.0.as_bytes()).refuse_allow_all()
+        HostData::of(self.text.as_bytes()).refuse_allow_all()
     }
 }
 
@@ -81,7 +100,7 @@ impl Policy {
             points.join("\n"),
             "reason := {\"errors\": data.framework.errors}".to_owned(),
         ];
-        Ok(PolicyText(sections.join("\n\n")))
+        Ok(PolicyText::new(sections.join("\n\n")))
     }
 }
 
@@ -100,7 +119,7 @@ pub(super) fn allow_all(origin: &Origin) -> PolicyText {
             format!("{point} := {{\"allowed\": true{more}}}")
         })
         .collect();
-    PolicyText([head(Profile::V1, Some(origin)), points.join("\n")].join("\n\n"))
+    PolicyText::new([head(Profile::V1, Some(origin)), points.join("\n")].join("\n\n"))
 }
 
 fn head(profile: Profile, origin: Option<&Origin>) -> String {

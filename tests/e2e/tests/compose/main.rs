@@ -8,6 +8,7 @@
     reason = "a test may fail by panicking"
 )]
 
+mod admission;
 mod containers;
 mod kills;
 mod room;
@@ -60,6 +61,7 @@ fn the_job_in_containers_gives_what_the_job_in_processes_gives() {
         [STARTED, "demo-app container terminated with exit code 0"]
     );
     nothing_left(&stage, "group");
+    admission::what_was_asked_can_be_asked_again(&stage, &deployed);
 
     // The document that ran: valid for docker-compose's copy of the Compose Specification schema, and nothing privileged.
     let file = deployed.group.join("docker-compose.yml");
@@ -125,8 +127,8 @@ fn what_is_refused_in_processes_is_refused_in_containers() {
     assert_eq!(refused.code, Some(1), "{}", refused.logs());
     assert!(refused.codes("code-launcher").contains("CR-GOV-0020"));
 
-    // The twin of all three.
+    // A changed document; its twin is that of all three, too.
     stage.consent("enable");
-    let deployed = stage.deploy("group", &[]);
-    assert_eq!(deployed.code, Some(0), "{}", deployed.logs());
+    admission::changes_are_refused(&stage);
+    admission::a_stop_in_the_middle_leaves_nothing(&stage);
 }
