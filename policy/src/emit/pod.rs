@@ -7,7 +7,7 @@ use crate::{Container, ContainerGroup, PolicyError};
 /// Of the virtual node: the pod becomes a confidential container group with this policy.
 const CCE_POLICY: &str = "microsoft.containerinstance.virtualnode.ccepolicy";
 
-/// A pod of an AKS virtual node (deployment reference §10.3); the policy must be one for virtual nodes.
+/// A pod of an AKS virtual node; the policy must be one for virtual nodes.
 ///
 /// Every container ends by itself when the job ends, so none is restarted and none is a sidecar in Kubernetes' sense.
 ///
