@@ -214,13 +214,16 @@ impl<R: Read> Read for Blob<R> {
             self.peeked_read += read;
             return Ok(read);
         }
-        let read = match self.source.read(buffer) {
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
-            Err(error) => {
-                let kind = error.kind();
-                self.failure = Some(LayerError::Read { source: error });
-                return Err(kind.into());
+        let read = loop {
+            match self.source.read(buffer) {
+                Ok(read) => break read,
+                // Here, not above: the decoder of zstd takes an interruption for the end of its input.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    let kind = error.kind();
+                    self.failure = Some(LayerError::Read { source: error });
+                    return Err(kind.into());
+                }
             }
         };
         self.size = self.size.saturating_add(read as u64);
