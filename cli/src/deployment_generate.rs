@@ -62,6 +62,9 @@ fn write(
     deployment: &Deployment,
     args: &GenerateArgs,
 ) -> Result<Value, CliError> {
+    if args.target == Target::Local {
+        args.form.reproduced_by_deploy()?;
+    }
     let group = policy::build_for(
         args.profile.into(),
         spec,
@@ -114,7 +117,12 @@ fn write(
     for (file, (_, text)) in files.iter().zip(&made) {
         stores::write_text(file, text)?;
     }
-    Ok(json!({"hostData": host_data.to_string(), "files": files, "findings": findings}))
+    Ok(json!({
+        "hostData": host_data.to_string(),
+        "files": files,
+        "findings": findings,
+        "images": args.layers.known(&group),
+    }))
 }
 
 fn pretty(value: &Value) -> Result<String, CliError> {
@@ -140,7 +148,7 @@ mod tests {
         GenerateArgs {
             contract_id: "collab1".to_owned(),
             output_dir: folder.to_owned(),
-            layers: LayerArgs::of_manifest(folder.join("images.json")),
+            layers: LayerArgs::new(folder.join("images.json"), None, None),
             form: FormArgs::default(),
             insecure_virtual: false,
             target: Target::Local,

@@ -89,6 +89,18 @@ pub enum PolicyError {
         /// The image, by digest.
         image: String,
     },
+    /// The manifest lists other root hashes than the image has.
+    #[error(
+        "the image manifest lists root hashes {listed} for {image}; those of its layers are {computed}"
+    )]
+    OtherLayers {
+        /// The image, by digest.
+        image: String,
+        /// What the manifest says.
+        listed: String,
+        /// What the image's layers give.
+        computed: String,
+    },
     /// A policy that allows everything in a production deployment.
     #[error("a policy that allows everything is refused without --insecure-virtual")]
     AllowAllAsked,
@@ -118,14 +130,17 @@ impl Coded for PolicyError {
             Self::Template { .. } => "CR-POLICY-0012",
             Self::NoLayers { .. } => "CR-POLICY-0013",
             Self::AllowAllAsked => "CR-POLICY-0014",
+            Self::OtherLayers { .. } => "CR-POLICY-0015",
         }
     }
 
     fn fault(&self) -> Fault {
         match self {
-            Self::AllowAll(_) | Self::AllowAllAsked | Self::Virtual { .. } | Self::ExtraRoots => {
-                Fault::Denied
-            }
+            Self::AllowAll(_)
+            | Self::AllowAllAsked
+            | Self::Virtual { .. }
+            | Self::ExtraRoots
+            | Self::OtherLayers { .. } => Fault::Denied,
             _ => Fault::Caller,
         }
     }

@@ -1,10 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{ImageReference, PolicyError};
+
+/// The longest `images.json`, bytes.
+const MOST_BYTES: u64 = 4 << 20;
 
 /// The images that a deployment may pin, as the image builder lists them.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -100,17 +104,37 @@ impl ImageManifest {
     /// Reads `images.json`.
     ///
     /// # Errors
-    /// [`PolicyError::Images`]: missing, unreadable, a name used twice, or a digest that is none.
+    /// [`PolicyError::Images`]: missing, unreadable, longer than 4 MiB, or as for [`ImageManifest::checked`].
     pub fn read(path: &Path) -> Result<Self, PolicyError> {
         let refused = |reason: String| PolicyError::Images {
             path: path.to_owned(),
             reason,
         };
-        let text = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
-        let manifest: Self =
-            serde_json::from_slice(&text).map_err(|error| refused(error.to_string()))?;
+        let mut text = Vec::new();
+        let read = std::fs::File::open(path).and_then(|file| {
+            file.take(MOST_BYTES.saturating_add(1))
+                .read_to_end(&mut text)
+        });
+        read.map_err(|error| refused(error.to_string()))?;
+        if text.len() as u64 > MOST_BYTES {
+            return Err(refused(format!("longer than {MOST_BYTES} bytes")));
+        }
+        let entries = serde_json::from_slice(&text).map_err(|error| refused(error.to_string()))?;
+        Self::checked(path, entries)
+    }
+
+    /// A manifest of the entries that `path` lists.
+    ///
+    /// # Errors
+    /// [`PolicyError::Images`]: a name listed twice, a digest or root hash that is none, or a digest with two lists of layers.
+    pub fn checked(path: &Path, entries: Vec<ImageEntry>) -> Result<Self, PolicyError> {
+        let refused = |reason: String| PolicyError::Images {
+            path: path.to_owned(),
+            reason,
+        };
         let mut names = BTreeSet::new();
-        for entry in &manifest.0 {
+        let mut known: BTreeMap<&String, &Vec<ImageLayer>> = BTreeMap::new();
+        for entry in &entries {
             if !names.insert(&entry.name) {
                 return Err(refused(format!("{:?} is listed twice", entry.name)));
             }
@@ -123,8 +147,13 @@ impl ImageManifest {
             if let Some(layer) = entry.layers.iter().find(|one| !is_sha256(&one.root_hash)) {
                 return Err(refused(format!("{:?} is no root hash", layer.root_hash)));
             }
+            if let Some(other) = known.insert(&entry.digest, &entry.layers)
+                && *other != entry.layers
+            {
+                return Err(refused(format!("{} has two lists of layers", entry.digest)));
+            }
         }
-        Ok(manifest)
+        Ok(Self(entries))
     }
 
     /// The entry of a name.

@@ -2,7 +2,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use policy_simulate::Change;
+use policy_simulate::{Change, Plain};
 use serde_json::{Value, json};
 
 use super::{Lines, show, source};
@@ -47,9 +47,9 @@ impl fmt::Display for Shown<'_> {
         write!(
             f,
             "{}\n  - {}\n  + {}",
-            self.0.place,
-            text(&self.0.before),
-            text(&self.0.after)
+            Plain(&self.0.place),
+            Plain(text(&self.0.before)),
+            Plain(text(&self.0.after))
         )
     }
 }

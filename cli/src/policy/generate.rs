@@ -55,6 +55,32 @@ pub struct FormArgs {
 }
 
 impl FormArgs {
+    /// The flags that change a policy's bytes beyond what `cleanroom deploy` makes of a container group: it has none of them.
+    pub(crate) fn beyond_deploy(&self) -> Vec<&'static str> {
+        let given = [
+            ("--pretty", self.pretty),
+            ("--api", self.api != Profile::default()),
+            ("--registry", self.registry.is_some()),
+            ("--platform-environment", self.platform_environment),
+            ("--debug", self.debug),
+            ("--allow-all", self.allow_all),
+        ];
+        let flags = given.into_iter().filter(|(_, given)| *given);
+        flags.map(|(flag, _)| flag).collect()
+    }
+
+    /// Whether `cleanroom deploy` makes the same policy.
+    pub(crate) fn reproduced_by_deploy(&self) -> Result<(), CliError> {
+        match self.beyond_deploy().first() {
+            None => Ok(()),
+            Some(argument) => Err(CliError::Argument {
+                argument,
+                reason: "`cleanroom deploy` makes the policy of a container group without it, which has other host data"
+                    .to_owned(),
+            }),
+        }
+    }
+
     /// What a deployment template of the contract says beside its group.
     pub(crate) fn template(&self, spec: &Specification) -> TemplateOptions {
         TemplateOptions::of(spec, self.registry.as_deref(), env!("CARGO_PKG_VERSION"))
@@ -108,6 +134,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<ExitCode, CliError> {
         "hostData": host_data,
         "file": args.out,
         "findings": findings,
+        "images": args.layers.known(&group),
     }))?;
     Ok(ExitCode::SUCCESS)
 }

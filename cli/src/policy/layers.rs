@@ -1,41 +1,130 @@
-//! The root hashes of a group's images: from the manifest where it lists them, else from the images themselves.
+//! The root hashes of a group's images: computed from the images, signed by their publisher, or believed.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use image_builder::PublishedImages;
 use image_layers::source::{ImageSource as _, Layout, OciImages, Platform, Wanted};
 use image_layers::{Settings, hash_image};
-use policy::{ContainerGroup, ImageManifest, Layers as _, PolicyError};
+use policy::{
+    ContainerGroup, ImageEntry, ImageLayer, ImageManifest, ImageReference, Layers as _, PolicyError,
+};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 use crate::CliError;
 
 /// Where root hashes are.
 #[derive(clap::Args, Clone, Debug)]
 pub struct LayerArgs {
-    /// Manifest of the images, as the image builder writes it.
+    /// Manifest of the images: `images.json` as the image builder writes it, or with --images-key the publisher's signed one.
     #[arg(long)]
     pub(super) images: PathBuf,
-    /// Folder with the images as an OCI layout, for those whose layers the manifest does not list.
+    /// The publisher's public key on P-384, PEM: the manifest must be signed with it.
+    #[arg(long, value_name = "PEM")]
+    pub(super) images_key: Option<PathBuf>,
+    /// Folder with the images as an OCI layout: every root hash is computed from it, whatever the manifest lists, and another
+    /// one that the manifest lists is refused.
     #[arg(long)]
     pub(super) layout: Option<PathBuf>,
+    /// What was computed so far.
+    #[arg(skip)]
+    pub(super) hashed: Arc<Mutex<RootHashes>>,
 }
 
 /// Root hashes by digest of the image.
 pub(crate) type RootHashes = BTreeMap<String, Vec<String>>;
 
+/// Why the root hashes of an image are taken for its own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Origin {
+    /// They were computed from its layers.
+    Hashed,
+    /// Its publisher signed them.
+    Signed,
+    /// A file says so that nobody signed.
+    Believed,
+}
+
+/// How an image of a group is known.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Known {
+    /// Name in the manifest.
+    pub(crate) image: String,
+    pub(crate) digest: String,
+    /// Whose the root hashes are.
+    pub(crate) root_hashes: Origin,
+    /// Whether its publisher signed that the name is this digest. Otherwise the manifest must be of one's own build.
+    pub(crate) name_signed: bool,
+}
+
+impl Origin {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Hashed => "hashed",
+            Self::Signed => "signed",
+            Self::Believed => "believed",
+        }
+    }
+}
+
 impl LayerArgs {
-    /// Those of a manifest that lists them.
-    #[cfg(test)]
-    pub(crate) const fn of_manifest(images: PathBuf) -> Self {
+    pub(crate) fn new(
+        images: PathBuf,
+        images_key: Option<PathBuf>,
+        layout: Option<PathBuf>,
+    ) -> Self {
         Self {
             images,
-            layout: None,
+            images_key,
+            layout,
+            hashed: Arc::default(),
         }
     }
 
     /// The manifest.
     pub(crate) fn manifest(&self) -> Result<ImageManifest, CliError> {
-        Ok(ImageManifest::read(&self.images)?)
+        match &self.images_key {
+            None => Ok(ImageManifest::read(&self.images)?),
+            Some(key) => {
+                let published = super::read_manifest(&self.images, Some(key))?;
+                Ok(ImageManifest::checked(&self.images, entries(published))?)
+            }
+        }
+    }
+
+    /// Hex SHA-256 of the manifest's file: a signature does not say that it is the newest.
+    pub(crate) fn sha256(&self) -> Result<String, CliError> {
+        Ok(hex::encode(Sha256::digest(super::source::read_bytes(
+            &self.images,
+        )?)))
+    }
+
+    /// Why root hashes are taken for an image's own.
+    pub(crate) const fn origin(&self) -> Origin {
+        match (&self.layout, &self.images_key) {
+            (Some(_), _) => Origin::Hashed,
+            (None, Some(_)) => Origin::Signed,
+            (None, None) => Origin::Believed,
+        }
+    }
+
+    /// The images of a group, and how each is known.
+    pub(crate) fn known(&self, group: &ContainerGroup) -> Vec<Known> {
+        let images: BTreeMap<_, _> = group
+            .all()
+            .map(|container| (&container.image.name, &container.image.digest))
+            .collect();
+        let known = |(image, digest): (&String, &String)| Known {
+            image: image.clone(),
+            digest: digest.clone(),
+            root_hashes: self.origin(),
+            name_signed: self.images_key.is_some(),
+        };
+        images.into_iter().map(known).collect()
     }
 
     /// The root hashes of every image of a group.
@@ -43,21 +132,69 @@ impl LayerArgs {
         let manifest = self.manifest()?;
         let mut hashes = RootHashes::new();
         for container in group.all() {
-            let digest = &container.image.digest;
-            if hashes.contains_key(digest) {
+            let image = &container.image;
+            if hashes.contains_key(&image.digest) {
                 continue;
             }
-            let known = match (manifest.root_hashes(&container.image), &self.layout) {
-                (Err(PolicyError::NoLayers { .. }), Some(layout)) => hash(layout, digest)?,
-                (known, _) => known?,
+            let known = match &self.layout {
+                Some(layout) => self.computed(layout, image, &manifest)?,
+                None => manifest.root_hashes(image)?,
             };
-            hashes.insert(digest.clone(), known);
+            hashes.insert(image.digest.clone(), known);
         }
         Ok(hashes)
     }
+
+    /// The root hashes that the image in the layout has, compared with those of the manifest where it lists any.
+    fn computed(
+        &self,
+        layout: &Path,
+        image: &ImageReference,
+        manifest: &ImageManifest,
+    ) -> Result<Vec<String>, CliError> {
+        let mut hashed = self.hashed.lock().unwrap_or_else(PoisonError::into_inner);
+        let computed = match hashed.get(&image.digest) {
+            Some(computed) => computed.clone(),
+            None => hash(layout, &image.digest)?,
+        };
+        match manifest.root_hashes(image) {
+            Ok(listed) if listed != computed => {
+                return Err(PolicyError::OtherLayers {
+                    image: image.reference(None),
+                    listed: listed.join(" "),
+                    computed: computed.join(" "),
+                }
+                .into());
+            }
+            Ok(_) | Err(PolicyError::NoLayers { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        hashed.insert(image.digest.clone(), computed.clone());
+        Ok(computed)
+    }
 }
 
-fn hash(layout: &std::path::Path, digest: &str) -> Result<Vec<String>, CliError> {
+fn entries(published: PublishedImages) -> Vec<ImageEntry> {
+    let images = published.images.into_iter().map(|image| ImageEntry {
+        name: image.name,
+        digest: image.digest,
+        config: Some(image.config),
+        // A publisher knows nothing of this machine's programs.
+        executable: None,
+        executable_sha256: None,
+        layers: image
+            .layers
+            .into_iter()
+            .map(|layer| ImageLayer {
+                diff_id: layer.diff_id,
+                root_hash: layer.root_hash,
+            })
+            .collect(),
+    });
+    images.collect()
+}
+
+fn hash(layout: &Path, digest: &str) -> Result<Vec<String>, CliError> {
     let source = OciImages(Layout::open(layout)?);
     let wanted = Wanted {
         platform: Platform::linux_amd64(),

@@ -5,6 +5,8 @@ mod diff;
 mod explain;
 pub(crate) mod generate;
 mod hash;
+mod isolated;
+mod judge;
 pub(crate) mod layers;
 mod lint;
 mod remote;

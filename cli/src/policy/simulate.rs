@@ -2,12 +2,14 @@ use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use policy_simulate::{Decision, Question, Simulator};
+use policy::ContainerGroup;
+use policy_simulate::{Decision, Plain, Question};
 use serde::Serialize;
 use serde_json::json;
 
+use super::judge::Judge;
 use super::layers::LayerArgs;
-use super::{Lines, generate, requests, show, source};
+use super::{Lines, generate, isolated, requests, show, source};
 use crate::CliError;
 
 /// Questions to a policy.
@@ -17,9 +19,16 @@ pub struct SimulateArgs {
     policy: PathBuf,
     #[command(flatten)]
     questions: Questions,
+    /// The platform's own framework, framework.rego: it answers, under a general evaluator, instead of this program. The only
+    /// way to ask a policy that computes something.
+    #[arg(long, value_name = "FILE")]
+    framework: Option<PathBuf>,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
+    /// This process is the one that evaluates.
+    #[arg(long, env = isolated::VARIABLE, hide = true)]
+    isolated: bool,
 }
 
 #[derive(clap::Args, Debug)]
@@ -30,10 +39,13 @@ struct Questions {
     /// A container group: asks what the platform asks when it starts it.
     #[arg(long, requires = "images")]
     group: Option<PathBuf>,
-    /// Manifest of the group's images, as the image builder writes it.
+    /// Manifest of the group's images: `images.json`, or with --images-key the publisher's signed one.
     #[arg(long, requires = "group")]
     images: Option<PathBuf>,
-    /// Folder with the images as an OCI layout, for those whose layers the manifest does not list.
+    /// The publisher's public key on P-384, PEM: the manifest must be signed with it.
+    #[arg(long, value_name = "PEM", requires = "group")]
+    images_key: Option<PathBuf>,
+    /// Folder with the images as an OCI layout: their root hashes are computed, whatever the manifest lists.
     #[arg(long, requires = "group")]
     layout: Option<PathBuf>,
 }
@@ -46,57 +58,105 @@ struct Answered {
     container: Option<String>,
     #[serde(flatten)]
     decision: Decision,
+    /// What the group names and would not get.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dropped: Vec<String>,
+}
+
+/// All answers, and who gave them.
+struct Answers<'a> {
+    judge: &'a Judge,
+    answers: &'a [Answered],
 }
 
 pub(super) fn run(args: &SimulateArgs) -> Result<ExitCode, CliError> {
-    let document = source::policy(&args.policy)?;
-    let host_data = document.sha256.clone();
-    let mut simulator = Simulator::new(document);
+    if args.framework.is_some() && !args.isolated {
+        return isolated::again();
+    }
+    let text = source::text(&args.policy)?;
+    let mut judge = Judge::new(&text, args.framework.as_deref())?;
+    let (group, questions) = args.questions.read()?;
     let mut answers = Vec::new();
-    for question in args.questions.read()? {
-        let container = question.input.get("argList").map(ToString::to_string);
+    for question in questions {
+        let decision = judge.ask(&question)?;
+        let dropped = match &group {
+            Some(group) if decision.allowed => requests::dropped(group, &question, &decision),
+            _ => Vec::new(),
+        };
         answers.push(Answered {
-            decision: simulator.ask(&question)?,
+            container: question.input.get("argList").map(ToString::to_string),
             point: question.point,
-            container,
+            decision,
+            dropped,
         });
     }
-    let yes = answers.iter().all(|answer| answer.decision.allowed);
-    let value = json!({"hostData": host_data, "allowed": yes, "answers": answers});
-    show(
-        &Lines(&answers, "nothing was asked"),
-        &value,
-        args.json,
-        yes,
-    )
+    // Who asked nothing has heard no yes.
+    let yes = !answers.is_empty() && answers.iter().all(Answered::yes);
+    let value = json!({
+        "hostData": judge.host_data,
+        "answeredBy": judge.name(),
+        "allowed": yes,
+        "answers": answers,
+    });
+    let shown = Answers {
+        judge: &judge,
+        answers: &answers,
+    };
+    show(&shown, &value, args.json, yes)
 }
 
 impl Questions {
-    fn read(&self) -> Result<Vec<Question>, CliError> {
+    fn read(&self) -> Result<(Option<ContainerGroup>, Vec<Question>), CliError> {
         let missing = |argument| CliError::Argument {
             argument,
             reason: "is needed".to_owned(),
         };
         if let Some(path) = &self.requests {
             let text = source::read(path)?;
-            return serde_json::from_str(&text).map_err(|error| CliError::file(path, error));
+            let questions = serde_json::from_str(&text);
+            return Ok((
+                None,
+                questions.map_err(|error| CliError::file(path, error))?,
+            ));
         }
         let group = self.group.as_ref().ok_or_else(|| missing("--group"))?;
-        let layers = LayerArgs {
-            images: self.images.clone().ok_or_else(|| missing("--images"))?,
-            layout: self.layout.clone(),
-        };
+        let layers = LayerArgs::new(
+            self.images.clone().ok_or_else(|| missing("--images"))?,
+            self.images_key.clone(),
+            self.layout.clone(),
+        );
         let group = generate::group(group)?;
-        requests::of_group(&group, &layers.of(&group)?)
+        let questions = requests::of_group(&group, &layers.of(&group)?)?;
+        Ok((Some(group), questions))
+    }
+}
+
+impl Answered {
+    const fn yes(&self) -> bool {
+        self.decision.allowed && self.dropped.is_empty()
+    }
+}
+
+impl fmt::Display for Answers<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "answered by {}", Plain(self.judge.name()))?;
+        Lines(self.answers, "nothing was asked").fmt(f)
     }
 }
 
 impl fmt::Display for Answered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let answer = if self.decision.allowed { "yes" } else { "NO " };
-        write!(f, "{answer} {}", self.point)?;
+        let answer = if self.yes() { "yes" } else { "NO " };
+        write!(f, "{answer} {}", Plain(&self.point))?;
         if let Some(container) = &self.container {
-            write!(f, " {container}")?;
+            write!(f, " {}", Plain(container))?;
+        }
+        if !self.dropped.is_empty() {
+            write!(
+                f,
+                "\n      starts without {}",
+                Plain(self.dropped.join(", "))
+            )?;
         }
         if self.decision.allowed {
             return Ok(());
@@ -107,7 +167,7 @@ impl fmt::Display for Answered {
             .iter()
             .chain(&self.decision.policy_error)
         {
-            write!(f, "\n      {error}")?;
+            write!(f, "\n      {}", Plain(error))?;
         }
         for finding in &self.decision.findings {
             write!(f, "\n      {finding}")?;

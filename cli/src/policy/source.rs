@@ -38,18 +38,31 @@ pub(super) fn text(path: &Path) -> Result<String, CliError> {
 
 /// A file as text, bounded.
 pub(super) fn read(path: &Path) -> Result<String, CliError> {
+    String::from_utf8(read_bytes(path)?).map_err(|_| {
+        CliError::io(
+            path.display().to_string(),
+            std::io::Error::new(std::io::ErrorKind::InvalidData, "it is no UTF-8"),
+        )
+    })
+}
+
+/// A file, or standard input for `-`, bounded.
+pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, CliError> {
     let failed = |error| CliError::io(path.display().to_string(), error);
-    let file = std::fs::File::open(path).map_err(failed)?;
-    let mut text = String::new();
+    let file: Box<dyn std::io::Read> = match path.to_str() {
+        Some("-") => Box::new(std::io::stdin().lock()),
+        _ => Box::new(std::fs::File::open(path).map_err(failed)?),
+    };
+    let mut bytes = Vec::new();
     let mut limited = std::io::Read::take(file, MAX_FILE.saturating_add(1));
-    std::io::Read::read_to_string(&mut limited, &mut text).map_err(failed)?;
-    if text.len() as u64 > MAX_FILE {
+    std::io::Read::read_to_end(&mut limited, &mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_FILE {
         return Err(CliError::file(
             path,
             format!("longer than {MAX_FILE} bytes"),
         ));
     }
-    Ok(text)
+    Ok(bytes)
 }
 
 /// The base64 of a policy.

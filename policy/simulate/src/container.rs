@@ -27,7 +27,7 @@ impl Simulator {
         let conditions = self.create_conditions(input);
         let fit = fitting(&matches, &conditions);
         let mut errors = Vec::new();
-        if self.state.started.contains(id) {
+        if self.state.started.contains_key(id) {
             errors.push("container already started".to_owned());
         }
         if input
@@ -55,7 +55,7 @@ impl Simulator {
                 decision.allow_stdio_access = Some(stdio);
                 drop(conditions);
                 self.state.matches.insert(id.clone(), left);
-                self.state.started.insert(id.clone());
+                self.state.started.insert(id.clone(), input.privileged);
                 Ok(decision)
             }
             _ => {
@@ -79,23 +79,28 @@ impl Simulator {
     pub(crate) fn exec_in_container(&mut self, input: &Process) -> Answer {
         let id = &input.container_id;
         let matches = self.matches(id);
-        let started = self.state.started.contains(id);
+        let started = self.state.started.get(id).copied();
+        // Capabilities that a container leaves to the platform are those of its first process.
+        let privileged = started.unwrap_or(false);
         let conditions = exec_conditions(input);
         let fit = fitting(&matches, &conditions);
-        if let Some((left, decision)) = self.start(&fit, input, false).filter(|_| started) {
+        if let Some((left, decision)) = self
+            .start(&fit, input, privileged)
+            .filter(|_| started.is_some())
+        {
             drop(conditions);
             self.state.matches.insert(id.clone(), left);
             return Ok(decision);
         }
         let mut errors = Vec::new();
         let mut findings = Vec::new();
-        if !started {
+        if started.is_none() {
             errors.push("container not started".to_owned());
             findings.push(Finding::new("order", "create_container first", id));
         }
         // The platform's words for a refusal of this point always hold these two.
         errors.extend(["invalid noNewPrivileges", "invalid user"].map(ToOwned::to_owned));
-        let process = self.process_conditions(input, false);
+        let process = self.process_conditions(input, privileged);
         let all: Vec<_> = conditions.into_iter().chain(process).collect();
         Ok(explain(&matches, &all, errors, findings, &input.env_list))
     }
@@ -205,7 +210,7 @@ impl Simulator {
         process: &Process,
         privileged: bool,
     ) -> Option<Capabilities> {
-        let dropping = self.document.flag("allow_capability_dropping");
+        let dropping = self.drops_capabilities();
         let allowed: Vec<_> = candidates
             .iter()
             .map(|one| one.capabilities(privileged))
@@ -312,7 +317,7 @@ impl Simulator {
             }),
             condition("capabilities don't match", move |one| {
                 let allowed = one.capabilities(privileged);
-                let caps_dropping = self.document.flag("allow_capability_dropping");
+                let caps_dropping = self.drops_capabilities();
                 let kept = environment::capabilities(
                     std::slice::from_ref(&allowed),
                     &process.capabilities,

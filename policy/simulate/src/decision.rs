@@ -3,7 +3,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::Capabilities;
+use crate::{Capabilities, Plain};
 
 /// What a policy answers.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -112,7 +112,9 @@ impl fmt::Display for Finding {
         write!(
             f,
             "{}: expected {}, asked {}",
-            self.rule, self.expected, self.actual
+            Plain(&self.rule),
+            Plain(&self.expected),
+            Plain(&self.actual)
         )
     }
 }

@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::SimulateError;
+use crate::{Plain, SimulateError};
 
 /// The longest message that is searched, bytes; the decision in it has at most 3072.
 const MAX_MESSAGE: usize = 1 << 20;
@@ -229,15 +229,15 @@ impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let decision = self.decision.as_deref().unwrap_or("deny");
         let point = self.point.as_deref().unwrap_or("an unnamed point");
-        write!(f, "{decision} of {point}")?;
+        write!(f, "{} of {}", Plain(decision), Plain(point))?;
         for one in &self.errors {
-            write!(f, "\n  {}\n    {}", one.error, one.meaning)?;
+            write!(f, "\n  {}\n    {}", Plain(&one.error), one.meaning)?;
         }
         if let Some(error) = &self.policy_error {
-            write!(f, "\n  the policy itself: {error}")?;
+            write!(f, "\n  the policy itself: {}", Plain(error))?;
         }
         if let Some(input) = &self.input {
-            write!(f, "\n  asked: {input}")?;
+            write!(f, "\n  asked: {}", Plain(input))?;
         }
         if self.truncated {
             write!(

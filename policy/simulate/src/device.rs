@@ -11,8 +11,10 @@ const FILE_SYSTEMS: [&str; 2] = ["ext4", "xfs"];
 impl Simulator {
     pub(crate) fn mount_device(&mut self, input: &MountDevice) -> Answer {
         let mut refusals = self.place(&input.target, &input.mount_path_regex);
-        let mut layers = self.candidates.iter().flat_map(|one| &one.container.layers);
-        if !layers.any(|layer| *layer == input.device_hash) {
+        // A layer of the policy counts whatever version of the framework it claims.
+        let of_fragments = self.candidates.iter().map(|one| &one.container);
+        let mut containers = self.document.containers.iter().chain(of_fragments);
+        if !containers.any(|one| one.layers.contains(&input.device_hash)) {
             refusals.push((
                 "deviceHash not found",
                 Finding::new(

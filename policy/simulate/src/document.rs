@@ -5,9 +5,10 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use crate::api::{Missing, POINTS, Point};
 use crate::syntax::{Module, Term};
 use crate::{SimulateError, Version, api};
 
@@ -270,6 +271,17 @@ impl Document {
         self.flags.get(name).copied().unwrap_or(false)
     }
 
+    /// The points that the platform allows whatever is asked, since the policy claims an API that is older and has no rule.
+    pub fn always_allowed(&self) -> impl Iterator<Item = &'static str> {
+        let version = self.api_version.unwrap_or(Version(0, 1, 0));
+        let silent = move |point: &&Point| {
+            point.since > version
+                && point.missing == Missing::Allow
+                && !self.points.contains_key(point.name)
+        };
+        POINTS.iter().filter(silent).map(|point| point.name)
+    }
+
     fn rule(&mut self, name: &str, term: Term, line: usize) -> Result<(), SimulateError> {
         if api::is_point(name) {
             let answer = match term {
@@ -277,7 +289,7 @@ impl Document {
                 Term::Framework(rule) => {
                     return Err(kind(name, format!("is the framework's {rule:?}")));
                 }
-                Term::Value(value) if value.is_object() => Answer::Constant(value),
+                Term::Value(Value::Object(members)) => constant(name, members)?,
                 _ => return Err(kind(name, "is no answer")),
             };
             self.points.insert(name.to_owned(), answer);
@@ -288,9 +300,11 @@ impl Document {
                 self.reason = true;
             }
             ("api_version" | "api_svn", Term::Value(value)) => {
+                once(name, self.api_version)?;
                 self.api_version = Some(version(name, &value)?);
             }
             ("framework_version" | "framework_svn", Term::Value(value)) => {
+                once(name, self.framework_version)?;
                 self.framework_version = Some(version(name, &value)?);
             }
             ("svn", Term::Value(Value::String(text))) => self.svn = Some(text),
@@ -312,6 +326,42 @@ impl Document {
             }
         }
         Ok(())
+    }
+}
+
+/// An answer that asks nothing. What it does not say the platform adds from defaults of its own, some of which allow, and
+/// `metadata` it carries out: so it must say `allowed` itself, and no more than what a process gets.
+fn constant(name: &str, members: Map<String, Value>) -> Result<Answer, SimulateError> {
+    for (member, value) in &members {
+        let fits = match member.as_str() {
+            "allowed" | "allow_stdio_access" => value.is_boolean(),
+            "env_list" => match value {
+                Value::Array(variables) => variables.iter().all(Value::is_string),
+                other => other.is_null(),
+            },
+            _ => return Err(kind(name, format!("its answer has a member {member:?}"))),
+        };
+        if !fits {
+            return Err(kind(
+                name,
+                format!("its answer has {member:?} of another kind"),
+            ));
+        }
+    }
+    if !members.contains_key("allowed") {
+        return Err(kind(
+            name,
+            "its answer has no \"allowed\"; the platform would take its own default",
+        ));
+    }
+    Ok(Answer::Constant(members.into()))
+}
+
+/// Each version has an old name, too; which of two counts is not the policy's to leave open.
+fn once(name: &str, known: Option<Version>) -> Result<(), SimulateError> {
+    match known {
+        None => Ok(()),
+        Some(_) => Err(kind(name, "is there under its old and its new name")),
     }
 }
 

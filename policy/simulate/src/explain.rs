@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::environment::sets;
-use crate::{Answer, Container, Document, Identity};
+use crate::{Answer, Container, Document, EnvRule, Identity, Plain};
 
 /// Shows a policy line by line.
 #[derive(Clone, Copy, Debug)]
@@ -14,7 +14,7 @@ impl fmt::Display for Explained<'_> {
         let document = self.0;
         writeln!(f, "host data {}", document.sha256)?;
         for comment in &document.comments {
-            writeln!(f, "comment   {comment}")?;
+            writeln!(f, "comment   {}", Plain(comment))?;
         }
         let version = |version: Option<crate::Version>| {
             version.map_or_else(|| "none".to_owned(), |version| version.to_string())
@@ -33,11 +33,23 @@ impl fmt::Display for Explained<'_> {
             writeln!(
                 f,
                 "\nfragment  {} from version {}: adds {}\n  signed by {}",
-                import.feed,
-                import.minimum_svn,
-                import.includes.join(", "),
-                import.issuer
+                Plain(&import.feed),
+                Plain(&import.minimum_svn),
+                Plain(import.includes.join(", ")),
+                Plain(&import.issuer)
             )?;
+        }
+        for process in &document.external_processes {
+            writeln!(
+                f,
+                "\nprocess of the utility VM itself, outside every container"
+            )?;
+            writeln!(f, "  runs     {}", Plain(quoted(&process.command)))?;
+            writeln!(f, "  in       {}", Plain(&process.working_dir))?;
+            if process.allow_stdio_access {
+                writeln!(f, "  may      be read by the host")?;
+            }
+            variables(&process.env_rules, f)?;
         }
         writeln!(f)?;
         for (flag, allowed) in &document.flags {
@@ -45,8 +57,11 @@ impl fmt::Display for Explained<'_> {
         }
         for (point, answer) in &document.points {
             if let Answer::Constant(value) = answer {
-                writeln!(f, "{point} always {value}")?;
+                writeln!(f, "{point} always {}", Plain(value))?;
             }
+        }
+        for point in document.always_allowed() {
+            writeln!(f, "{point} always allowed: newer than the policy's API")?;
         }
         Ok(())
     }
@@ -54,25 +69,28 @@ impl fmt::Display for Explained<'_> {
 
 fn show(container: &Container, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let name = container.name.as_deref().unwrap_or("unnamed");
-    writeln!(f, "{name}")?;
+    writeln!(f, "{}", Plain(name))?;
     if let Some(id) = &container.id {
-        writeln!(f, "  image    {id}")?;
+        writeln!(f, "  image    {}", Plain(id))?;
     }
-    writeln!(f, "  layers   {}", container.layers.join("\n           "))?;
+    for (index, layer) in container.layers.iter().enumerate() {
+        let what = if index == 0 { "layers" } else { "" };
+        writeln!(f, "  {what:<8} {}", Plain(layer))?;
+    }
     match &container.command {
-        Some(command) => writeln!(f, "  runs     {}", quoted(command))?,
+        Some(command) => writeln!(f, "  runs     {}", Plain(quoted(command)))?,
         None => writeln!(f, "  runs     nothing")?,
     }
-    writeln!(f, "  in       {}", container.working_dir)?;
+    writeln!(f, "  in       {}", Plain(&container.working_dir))?;
     match &container.user {
         Some(user) => {
             let groups: Vec<_> = user.group_idnames.iter().map(who).collect();
             writeln!(
                 f,
                 "  as       user {}, group {}, umask {}",
-                who(&user.user_idname),
-                groups.join(" or "),
-                user.umask
+                Plain(who(&user.user_idname)),
+                Plain(groups.join(" or ")),
+                Plain(&user.umask)
             )?;
         }
         None => writeln!(f, "  as       anybody")?,
@@ -100,30 +118,35 @@ fn show(container: &Container, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         ];
         for (name, set) in names.into_iter().zip(sets(capabilities)) {
             if !set.is_empty() {
-                writeln!(f, "  {name:<11} {}", set.join(" "))?;
+                writeln!(f, "  {name:<11} {}", Plain(set.join(" ")))?;
             }
         }
     }
-    for rule in &container.env_rules {
+    variables(&container.env_rules, f)?;
+    for mount in &container.mounts {
+        writeln!(
+            f,
+            "  mount    {} from {} [{}]",
+            Plain(&mount.destination),
+            Plain(&mount.source),
+            Plain(mount.options.join(","))
+        )?;
+    }
+    for exec in &container.exec_processes {
+        writeln!(f, "  exec     {}", Plain(quoted(&exec.command)))?;
+    }
+    Ok(())
+}
+
+fn variables(rules: &[EnvRule], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for rule in rules {
         let how = match (rule.strategy.as_str(), rule.required) {
             ("string", true) => "exactly",
             ("string", false) => "exactly, or not at all",
             (_, true) => "matching",
             (_, false) => "matching, or not at all",
         };
-        writeln!(f, "  variable {} ({how})", rule.pattern)?;
-    }
-    for mount in &container.mounts {
-        writeln!(
-            f,
-            "  mount    {} from {} [{}]",
-            mount.destination,
-            mount.source,
-            mount.options.join(",")
-        )?;
-    }
-    for exec in &container.exec_processes {
-        writeln!(f, "  exec     {}", quoted(&exec.command))?;
+        writeln!(f, "  variable {} ({how})", Plain(&rule.pattern))?;
     }
     Ok(())
 }

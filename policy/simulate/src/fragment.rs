@@ -2,7 +2,7 @@
 
 use crate::document::Import;
 use crate::input::LoadFragment;
-use crate::simulator::candidates;
+use crate::simulator::{NEWEST_FRAMEWORK, candidates, known_framework, refused};
 use crate::{Decision, Document, Finding, SimulateError, Simulator, Version};
 
 /// Packages that are the platform's own.
@@ -67,6 +67,14 @@ impl Simulator {
                 Finding::json("fragments[*].minimum_svn", minima, svn),
             ));
         }
+        if known_framework(&fragment).is_none() {
+            let version = fragment.framework_version;
+            return Ok(refused(Finding::new(
+                "framework_version",
+                format!("one up to {NEWEST_FRAMEWORK} in the fragment"),
+                version.map_or_else(|| "none".to_owned(), |version| version.to_string()),
+            )));
+        }
         self.include(&fragment, &enough);
         Ok(Decision::yes())
     }
@@ -83,7 +91,7 @@ impl Simulator {
         if includes("fragments") {
             self.imports.extend(fragment.fragments.clone());
         }
-        if includes("external_processes") {
+        if includes("external_processes") && known_framework(&self.document).is_some() {
             self.external.extend(fragment.external_processes.clone());
         }
     }

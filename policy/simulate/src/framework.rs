@@ -17,6 +17,8 @@ use crate::{SimulateError, Version, mounts};
 
 /// The longest evaluation of one question.
 const MAX_TIME: Duration = Duration::from_secs(10);
+/// The deepest brackets that are read.
+const MAX_DEPTH: usize = 64;
 /// Versions for the places of a framework file where its build puts them.
 const VERSIONS: [(&str, &str); 2] = [
     ("@@FRAMEWORK_VERSION@@", "0.5.0"),
@@ -44,7 +46,6 @@ impl Framework {
     /// [`SimulateError::Framework`]: one of the two is no Rego that can be evaluated.
     pub fn new(policy: &str, framework: &str) -> Result<Self, SimulateError> {
         let mut engine = Engine::new();
-        engine.set_rego_v0(true);
         engine.set_policy_length_config(PolicyLengthConfig {
             max_col: NonZeroU32::MAX,
             max_file_bytes: NonZeroUsize::new(MAX_TEXT).unwrap_or(NonZeroUsize::MAX),
@@ -69,16 +70,36 @@ impl Framework {
             "defaultPrivilegedCapabilities": named(&PRIVILEGED),
             "metadata": {"operatingsystem": {"ostype": "linux"}},
         });
-        let mut data = match data {
+        let data = match data {
             Value::Object(members) => members,
             _ => Map::new(),
         };
-        data.retain(|_, value| !value.is_null());
-        Ok(Self {
+        let loaded = Self {
             engine,
             data,
             fragments: 0,
-        })
+        };
+        // The platform asks nothing of a policy without one.
+        if loaded.api_version()?.is_none() {
+            return Err(failed("package policy has no api_version"));
+        }
+        if loaded
+            .query("data.framework.version", &Value::Null)?
+            .is_null()
+        {
+            return Err(failed("the file has no package framework with a version"));
+        }
+        Ok(loaded)
+    }
+
+    fn api_version(&self) -> Result<Option<Version>, SimulateError> {
+        for name in ["api_version", "api_svn"] {
+            let value = self.query(&format!("data.policy.{name}"), &Value::Null)?;
+            if let Some(version) = value.as_str().and_then(Version::parse) {
+                return Ok(Some(version));
+            }
+        }
+        Ok(None)
     }
 
     /// What policy and framework answer.
@@ -102,7 +123,10 @@ impl Framework {
             .strip_prefix("package ")
             .and_then(|rest| rest.lines().next());
         let namespace = package.unwrap_or_default().trim();
-        if ["framework", "api", "policy", "metadata", ""].contains(&namespace) {
+        // One plain name: anything after it could make it a package of the platform's.
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let reserved = ["framework", "api", "policy", "metadata", ""].contains(&namespace);
+        if reserved || !namespace.chars().all(plain) {
             return Ok(Decision {
                 policy_error: Some(format!(
                     "unable to load fragment: namespace {namespace:?} is reserved and cannot be used for fragments"
@@ -149,15 +173,7 @@ impl Framework {
         if own.as_object().is_some_and(|members| !members.is_empty()) {
             return Ok(own);
         }
-        let version = |name: &str| -> Result<Option<Version>, SimulateError> {
-            let value = self.query(&format!("data.policy.{name}"), &Value::Null)?;
-            Ok(value.as_str().and_then(Version::parse))
-        };
-        let version = match version("api_version")? {
-            Some(version) => Some(version),
-            None => version("api_svn")?,
-        };
-        match (version, point.missing) {
+        match (self.api_version()?, point.missing) {
             (Some(version), _) if version >= point.since => Ok(json!({"missing": point.name})),
             (_, Missing::Framework) => self.query(&format!("data.framework.{}", point.name), input),
             (_, missing) => Ok(json!({"allowed": missing == Missing::Allow})),
@@ -268,11 +284,43 @@ fn allowed(result: &Value) -> bool {
     result.get("allowed") == Some(&Value::Bool(true))
 }
 
+/// Frameworks are written in Rego v1 today and were in v0 before; policies and fragments may be in either.
 fn add(engine: &mut Engine, name: &str, text: String) -> Result<(), SimulateError> {
-    engine
-        .add_policy(name.to_owned(), text)
-        .map(drop)
-        .map_err(failed)
+    if depth(&text) > MAX_DEPTH {
+        return Err(failed(format!("{name}: deeper than {MAX_DEPTH} brackets")));
+    }
+    let mut read = |v0: bool| {
+        engine.set_rego_v0(v0);
+        engine.add_policy(name.to_owned(), text.clone())
+    };
+    match read(false) {
+        Ok(_) => Ok(()),
+        Err(error) => read(true).map(drop).map_err(|_| failed(error)),
+    }
+}
+
+/// How deep the brackets of a text are: the evaluator reads each level on its stack.
+fn depth(text: &str) -> usize {
+    let (mut depth, mut most) = (0_usize, 0);
+    let mut inside = None;
+    let mut escaped = false;
+    for c in text.chars() {
+        match (inside, c) {
+            (Some('"'), _) if escaped => escaped = false,
+            (Some('"'), '\\') => escaped = true,
+            (Some(end), c) if end == c => inside = None,
+            // A string ends with its line at the latest; so nothing after it is left out.
+            (Some('"'), '\n') => inside = None,
+            (Some(_), _) => {}
+            (None, '"' | '`') => inside = Some(c),
+            (None, '#') => inside = Some('\n'),
+            (None, '[' | '{' | '(') => depth = depth.saturating_add(1),
+            (None, ']' | '}' | ')') => depth = depth.saturating_sub(1),
+            (None, _) => {}
+        }
+        most = most.max(depth);
+    }
+    most
 }
 
 /// The evaluator wants a value where a rule is only a head with constant arguments.

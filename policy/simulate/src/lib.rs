@@ -21,6 +21,7 @@ mod input;
 pub mod lint;
 mod mounts;
 mod pattern;
+mod plain;
 pub mod platform;
 mod simulator;
 pub mod syntax;
@@ -40,6 +41,7 @@ pub use explain::Explained;
 #[cfg(feature = "framework")]
 pub use framework::Framework;
 pub use input::Question;
+pub use plain::Plain;
 pub use simulator::Simulator;
 pub use template::Template;
 pub use version::Version;

@@ -61,6 +61,13 @@ pub(crate) fn open_choice(pattern: &str) -> bool {
     false
 }
 
+/// Whether a pattern's last `$` is an escaped one: as text it passes for an anchor.
+pub(crate) fn open_end(pattern: &str) -> bool {
+    let before = pattern.strip_suffix('$').unwrap_or_default();
+    let unescaped = before.trim_end_matches('\\');
+    before.len().saturating_sub(unescaped.len()) % 2 == 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +77,8 @@ mod tests {
         assert!(matches("A=.+", "A=1") && !matches("A=.+", "BA=1"));
         assert!(matches("A=1|B=2", "A=1234"));
         assert!(open_choice("A=1|B=2") && !open_choice("A=(1|2)[|]\\|"));
+        assert!(matches("A=1\\$", "A=1$234") && open_end("A=1\\$"));
+        assert!(!open_end("A=1\\\\$") && !open_end("A=1$") && !open_end("A=1"));
         assert!(!matches("(", "("));
         assert!(!matches("a{1000}{1000}{1000}", "a"));
     }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::candidate::{PRIVILEGED, UNPRIVILEGED};
+use crate::document::{Container, EnvRule, Identity, UserRule};
 use crate::input::Question;
 use crate::mounts;
 
@@ -77,6 +78,54 @@ pub fn questions(containers: &[Planned]) -> Vec<Question> {
     }
     start.ask("get_properties", json!({}));
     start.questions
+}
+
+/// Whether a container is the platform's own, member by member: it is the same in every policy.
+pub(crate) fn is_pause(container: &Container) -> bool {
+    let same = |names: &[String]| {
+        names.len() == UNPRIVILEGED.len()
+            && UNPRIVILEGED
+                .iter()
+                .all(|name| names.contains(&format!("CAP_{name}")))
+    };
+    let capabilities = container.capabilities.as_ref().is_some_and(|set| {
+        same(&set.bounding)
+            && same(&set.effective)
+            && same(&set.permitted)
+            && set.ambient.is_empty()
+            && set.inheritable.is_empty()
+    });
+    let exact = |pattern: &str, required| EnvRule {
+        pattern: pattern.to_owned(),
+        required,
+        strategy: "string".to_owned(),
+    };
+    let any = || Identity {
+        pattern: String::new(),
+        strategy: "any".to_owned(),
+    };
+    let pause = Container {
+        name: Some("pause-container".to_owned()),
+        id: None,
+        allow_elevated: false,
+        allow_stdio_access: false,
+        capabilities: container.capabilities.clone(),
+        command: Some(vec!["/pause".to_owned()]),
+        env_rules: vec![exact(PATH, true), exact("TERM=xterm", false)],
+        exec_processes: Vec::new(),
+        layers: vec![PAUSE_LAYER.to_owned()],
+        mounts: Vec::new(),
+        no_new_privileges: Some(false),
+        seccomp_profile_sha256: Some(String::new()),
+        signals: Vec::new(),
+        user: Some(UserRule {
+            group_idnames: vec![any()],
+            umask: "0022".to_owned(),
+            user_idname: any(),
+        }),
+        working_dir: "/".to_owned(),
+    };
+    capabilities && *container == pause
 }
 
 struct Start {

@@ -9,6 +9,9 @@ use crate::document::{Answer, ExternalProcess, Import};
 use crate::input::{Question, Shutdown, Signal};
 use crate::{Decision, Document, Finding, SimulateError, Version, candidate};
 
+/// The newest framework: it takes nothing of a text that names none, or a newer one.
+pub(crate) const NEWEST_FRAMEWORK: Version = Version(0, 5, 0);
+
 /// A utility VM with a policy: what was mounted and started so far decides what may come next.
 #[derive(Clone, Debug)]
 pub struct Simulator {
@@ -30,8 +33,8 @@ pub(crate) struct State {
     pub(crate) overlays: BTreeSet<String>,
     /// Container id, and which containers of the policy it still may be.
     pub(crate) matches: BTreeMap<String, Vec<Arc<Candidate>>>,
-    /// Container ids.
-    pub(crate) started: BTreeSet<String>,
+    /// Container ids, and whether each started as privileged.
+    pub(crate) started: BTreeMap<String, bool>,
     /// Places of 9p mounts, and for which container id.
     pub(crate) plan9: BTreeMap<String, String>,
     /// Places of scratch.
@@ -42,13 +45,28 @@ impl Simulator {
     /// A utility VM that has just started with a policy.
     pub fn new(document: Document) -> Self {
         let candidates = candidates(&document, "containers");
+        let known = known_framework(&document).is_some();
         Self {
-            external: document.external_processes.clone(),
-            imports: document.fragments.clone(),
+            external: if known {
+                document.external_processes.clone()
+            } else {
+                Vec::new()
+            },
+            imports: if known {
+                document.fragments.clone()
+            } else {
+                Vec::new()
+            },
             candidates,
             document,
             state: State::default(),
         }
+    }
+
+    /// Whether capabilities beyond a container's own are taken away; the framework asks since 0.2.2.
+    pub(crate) fn drops_capabilities(&self) -> bool {
+        let since = Some(Version(0, 2, 2));
+        self.document.framework_version >= since && self.document.flag("allow_capability_dropping")
     }
 
     /// What the policy answers. A yes changes what comes next; a no changes nothing.
@@ -142,7 +160,7 @@ impl Simulator {
     }
 
     fn shutdown_container(&mut self, input: &Shutdown) -> Result<Decision, SimulateError> {
-        if !self.state.started.contains(&input.container_id) {
+        if !self.state.started.contains_key(&input.container_id) {
             return Ok(not_started(&input.container_id));
         }
         self.state.matches.remove(&input.container_id);
@@ -150,7 +168,7 @@ impl Simulator {
     }
 
     fn signal(&mut self, input: &Signal) -> Result<Decision, SimulateError> {
-        if !self.state.started.contains(&input.container_id) {
+        if !self.state.started.contains_key(&input.container_id) {
             return Ok(not_started(&input.container_id));
         }
         let matches = self.state.matches.get(&input.container_id);
@@ -181,9 +199,18 @@ impl Simulator {
     }
 }
 
-/// The containers of a text.
+/// The version of the framework that a text claims, if the framework takes anything of such a text.
+pub(crate) fn known_framework(document: &Document) -> Option<Version> {
+    document
+        .framework_version
+        .filter(|version| *version <= NEWEST_FRAMEWORK)
+}
+
+/// The containers of a text: none where the framework does not know the version.
 pub(crate) fn candidates(document: &Document, place: &str) -> Vec<Arc<Candidate>> {
-    let framework = document.framework_version.unwrap_or(Version(0, 1, 0));
+    let Some(framework) = known_framework(document) else {
+        return Vec::new();
+    };
     let containers = document.containers.iter().enumerate();
     containers
         .map(|(index, container)| {

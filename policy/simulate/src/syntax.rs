@@ -85,10 +85,13 @@ impl<'t> Reader<'t> {
         self.blank();
         let package = self.path()?;
         self.blank();
-        while self.rest().starts_with("import ") {
-            self.word();
+        while self.import() {
             self.blank();
-            self.path()?;
+            let path = self.path()?;
+            // Any other import gives a name that is used below another meaning: `import input.data` would.
+            if path != "future.keywords" && !path.starts_with("future.keywords.") {
+                return Err(format!("import of {path:?}: a policy needs keywords only"));
+            }
             self.blank();
         }
         let mut rules: Vec<Rule> = Vec::new();
@@ -108,6 +111,12 @@ impl<'t> Reader<'t> {
             rules,
             comments: std::mem::take(&mut self.comments),
         })
+    }
+
+    /// Takes the word `import`, which any white space ends.
+    fn import(&mut self) -> bool {
+        let rest = self.rest().strip_prefix("import");
+        rest.is_some_and(|rest| rest.starts_with([' ', '\t', '\r', '\n'])) && self.take("import")
     }
 
     fn rule(&mut self) -> Read<Rule> {
@@ -376,6 +385,24 @@ mod tests {
     }
 
     #[test]
+    fn statements_are_apart_as_rego_has_them() {
+        // A statement ends where it is complete: white space of any kind and comments are equal, and none is needed.
+        let apart =
+            "package policy\nimport future.keywords.in\na := 1\nb := [2]\nc := data.framework.c\n";
+        let rules = |text: &str| {
+            let rules = Module::parse(text).unwrap().rules.into_iter();
+            rules.map(|rule| (rule.name, rule.term)).collect::<Vec<_>>()
+        };
+        for text in [
+            "package policy import future.keywords.in a := 1 b := [2] c := data.framework.c",
+            "package policy\r\nimport\tfuture.keywords.in\r\n\r\na := 1\r\nb := [\r\n2]\r\nc\r\n:= data.framework.c",
+            "package\npolicy\nimport\nfuture.keywords.in\na\n:=\n1 # a\nb # b\n:= [2] # c\nc := # d\ndata.framework.c",
+        ] {
+            assert_eq!(rules(text), rules(apart), "{text}");
+        }
+    }
+
+    #[test]
     fn what_computes_or_is_broken_is_refused_with_its_line() {
         let refused = |body: &str| refusal(&format!("package policy\n\n{body}"));
         for (body, reason) in [
@@ -398,6 +425,21 @@ mod tests {
             ("a := count([1])", "line 3: \"count\" is no value"),
             ("a :=", "line 3: a value is missing"),
             ("a := 1 + 1", "line 3: a rule starts with its name"),
+            (
+                "import input.data\na := data.framework.b",
+                "line 3: import of \"input.data\"",
+            ),
+            (
+                "import data.framework",
+                "line 3: import of \"data.framework\"",
+            ),
+            ("import future.keywordsx", "line 3: import of"),
+            (
+                "import future.keywords.in as data",
+                "line 3: rule \"as\" is neither",
+            ),
+            ("import", "line 3: rule \"import\" is neither"),
+            ("a := 1; b := 2", "line 3: a rule starts with its name"),
         ] {
             assert!(refused(body).contains(reason), "{body}: {}", refused(body));
         }

@@ -102,6 +102,29 @@ fn rules_that_compute_are_evaluated_and_what_was_allowed_is_remembered() {
 }
 
 #[test]
+fn a_framework_of_either_version_of_rego_is_read() {
+    let newer = FRAMEWORK
+        .replace(" } {", " if {")
+        .replace("} {", "} if {")
+        .replace("(target) {", "(target) if {")
+        .replace(
+            "errors[\"place taken\"] {",
+            "errors contains \"place taken\" if {",
+        )
+        .replace(
+            "errors[\"unknown layer\"] {",
+            "errors contains \"unknown layer\" if {",
+        );
+    assert_ne!(newer, FRAMEWORK);
+    let mount = json!({"target": "/m1", "deviceHash": "ef"});
+    for text in [FRAMEWORK, &newer] {
+        let mut framework = Framework::new(POLICY, text).unwrap();
+        let no = (false, vec!["unknown layer".to_owned()]);
+        assert_eq!(ask(&mut framework, "mount_device", mount.clone()), no);
+    }
+}
+
+#[test]
 fn what_a_policy_does_not_say_means_what_the_platform_takes_it_to_mean() {
     let mut framework = Framework::new(POLICY, FRAMEWORK).unwrap();
     // Newer than the policy: the framework answers.
@@ -143,12 +166,37 @@ fn a_fragment_stays_only_if_the_framework_accepts_it_after_it_was_read() {
     };
     assert!(!load("package other\nsvn := \"1\"").allowed);
     assert!(load("package other\nsvn := \"2\"").allowed);
-    assert!(load("package policy\nsvn := \"2\"").policy_error.is_some());
+    for package in [
+        "policy",
+        "policy # x",
+        "framework\t# x",
+        "framework.more",
+        " framework ",
+    ] {
+        let text = format!("package {package}\nsvn := \"2\"");
+        assert!(load(&text).policy_error.is_some(), "{package}");
+    }
 }
 
 #[test]
 fn a_file_that_is_no_framework_is_refused() {
-    for (policy, framework) in [(POLICY, "package framework\nx := "), ("package", FRAMEWORK)] {
+    let unversioned = POLICY.replace("api_version", "other_version");
+    for (policy, framework) in [
+        (POLICY, "package framework\nx := "),
+        ("package", FRAMEWORK),
+        // Nothing of another package is asked, and no default of the platform's is taken for its answer.
+        ("package other\napi_version := \"0.10.0\"", FRAMEWORK),
+        (&unversioned, FRAMEWORK),
+        (POLICY, "package other\nversion := \"0.5.0\""),
+        (POLICY, "package framework"),
+        (
+            POLICY,
+            &format!(
+                "{FRAMEWORK}\nx := \"#[\\\"\" # ]\ny := {}1",
+                "[(".repeat(40)
+            ),
+        ),
+    ] {
         let error = Framework::new(policy, framework).unwrap_err();
         assert_eq!(sidecar_http::Coded::code(&error), "CR-SIM-0008", "{error}");
     }

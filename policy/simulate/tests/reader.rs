@@ -32,7 +32,7 @@ proptest! {
     #[test]
     fn every_json_value_is_read_as_json_reads_it(value in json(), pretty in any::<bool>()) {
         let text = if pretty { serde_json::to_string_pretty(&value).unwrap() } else { value.to_string() };
-        let module = Module::parse(&format!("package policy\nimport a.b\nx := {text} # end\n")).unwrap();
+        let module = Module::parse(&format!("package policy\nimport future.keywords.in\nx := {text} # end\n")).unwrap();
         prop_assert_eq!(&module.rules[0].term, &Term::Value(value));
         prop_assert_eq!(module.comments, ["end"]);
     }
@@ -43,6 +43,14 @@ proptest! {
             prop_assert!(document.api_version.is_some());
         }
     }
+}
+
+#[test]
+fn an_answer_that_says_allowed_is_read() {
+    let body = "api_version := \"0.10.0\"\ndump_stacks := {\"allowed\": false}\n\
+                create_container := {\"allowed\": true, \"env_list\": null, \"allow_stdio_access\": true}";
+    let document = Document::policy(&format!("package policy\n{body}")).unwrap();
+    assert_eq!(document.points.len(), 2);
 }
 
 #[test]
@@ -62,6 +70,27 @@ fn what_nobody_knows_is_refused_by_its_name() {
             "CR-SIM-0004",
         ),
         ("create_container := true", "CR-SIM-0004"),
+        // The platform would add its default, which is yes, or carry out what stands beside.
+        ("exec_in_container := {}", "CR-SIM-0004"),
+        ("exec_in_container := {\"env_list\": null}", "CR-SIM-0004"),
+        ("dump_stacks := {\"allowed\": \"false\"}", "CR-SIM-0004"),
+        ("dump_stacks := {\"allowed\": null}", "CR-SIM-0004"),
+        (
+            "mount_device := {\"allowed\": false, \"metadata\": [{\"name\": \"started\"}]}",
+            "CR-SIM-0004",
+        ),
+        (
+            "create_container := {\"allowed\": true, \"caps_list\": null}",
+            "CR-SIM-0004",
+        ),
+        (
+            "create_container := {\"allowed\": true, \"env_list\": [1]}",
+            "CR-SIM-0004",
+        ),
+        (
+            "create_container := {\"allowed\": true, \"allow_stdio_access\": 1}",
+            "CR-SIM-0004",
+        ),
         ("allow_dump_stacks := \"true\"", "CR-SIM-0004"),
         (
             "reason := {\"errors\": data.framework.other}",

@@ -21,6 +21,8 @@ pub(super) struct Recomputed<'a> {
     pub(super) text: MakeText<'a>,
     /// What its template says besides.
     pub(super) options: TemplateOptions,
+    /// Flags of the policy's form that nobody has who starts a container group.
+    pub(super) beyond_deploy: Vec<&'static str>,
 }
 
 impl Recomputed<'_> {
@@ -63,6 +65,14 @@ impl Recomputed<'_> {
     }
 
     fn template(&self, offer: &Offer, form: Form, report: &mut Report) -> Result<(), CliError> {
+        if form == Form::Group && !self.beyond_deploy.is_empty() {
+            report.fail(
+                &offer.subject,
+                "form of the policy",
+                "no flag: `cleanroom deploy` makes it without any",
+                self.beyond_deploy.join(" "),
+            );
+        }
         let made = form.made(&self.group, self.text, &self.options)?;
         match &made.template {
             Ok(template) => same_template(offer, template, report),
@@ -163,6 +173,9 @@ fn look(subject: &str, text: &str, report: &mut Report) -> Result<(), CliError> 
         .collect();
     for one in &errors {
         report.fail(subject, &one.place, "nothing to refuse", &one.message);
+    }
+    for one in found.iter().filter(|one| one.severity == Severity::Warning) {
+        report.fact("look at", one);
     }
     if errors.is_empty() {
         report.ok(subject, "the policy has nothing that a lint refuses");

@@ -6,6 +6,8 @@ mod proposed;
 mod report;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trust_tests;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -94,6 +96,9 @@ fn judge(
     let images = args.layers.manifest()?;
     let group = policy::build_for(args.profile.into(), &spec, deployment, &images)?;
     report.fact("specification sha256", &group.specification_sha256);
+    report.fact("images sha256", args.layers.sha256()?);
+    report.images(args.layers.known(&group), args.insecure_virtual);
+    report.proposals.clone_from(&proposed.proposals);
     let recomputed = Recomputed {
         text: &|group: &ContainerGroup, platform: Platform| {
             let layers = args.layers.of(group)?;
@@ -105,6 +110,7 @@ fn judge(
         },
         group,
         options: args.form.template(&spec),
+        beyond_deploy: args.form.beyond_deploy(),
     };
     recomputed.compare(proposed, &mut report)?;
     Ok(report)

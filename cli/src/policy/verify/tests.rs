@@ -67,6 +67,7 @@ fn proposed(template: Value, claims: Value) -> Proposed {
         templates: vec![offer("template", template)],
         claims: vec![offer("policy", claims)],
         besides: Vec::new(),
+        proposals: Vec::new(),
     }
 }
 
@@ -80,6 +81,7 @@ fn judged_by(group: &ContainerGroup, proposed: &Proposed) -> Report {
         group: group.clone(),
         text: &|group, platform| Ok(text_for(group, platform)),
         options: options(),
+        beyond_deploy: Vec::new(),
     };
     recomputed.compare(proposed, &mut report).unwrap();
     report

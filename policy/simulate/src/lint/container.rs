@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::{Found, environment};
 use crate::environment::sets;
-use crate::{Container, Document};
+use crate::{Container, Document, platform};
 
 const SHELLS: [&str; 7] = ["sh", "bash", "ash", "dash", "zsh", "busybox", "python3"];
 /// Arguments of our own programs that give trust away.
@@ -36,17 +36,12 @@ pub(super) fn containers(document: &Document, found: &mut Found) {
         layers(&place, container, found);
         image(&place, container, found);
         command(&place, container, found);
-        environment::environment(&place, container, found);
+        environment::environment(&place, &container.env_rules, found);
         mounts(&place, container, found);
-        if !is_pause(container) {
+        if !platform::is_pause(container) {
             process(&place, container, found);
         }
     }
-}
-
-/// The platform's own container, which is the same in every policy.
-fn is_pause(container: &Container) -> bool {
-    container.command.as_deref() == Some(&["/pause".to_owned()]) && container.id.is_none()
 }
 
 fn layers(place: &str, container: &Container, found: &mut Found) {

@@ -1,6 +1,6 @@
 use super::Found;
-use crate::pattern::{anchored, open_choice};
-use crate::{Container, EnvRule};
+use crate::EnvRule;
+use crate::pattern::{anchored, open_choice, open_end};
 
 /// Variables that the platform sets to a value of its own choice, and why it cannot be known before.
 const PLATFORM: [(&str, &str); 9] = [
@@ -30,9 +30,16 @@ const PLATFORM: [(&str, &str); 9] = [
     ),
 ];
 
-pub(super) fn environment(place: &str, container: &Container, found: &mut Found) {
-    for rule in &container.env_rules {
+pub(super) fn environment(place: &str, rules: &[EnvRule], found: &mut Found) {
+    for rule in rules {
         let place = format!("{place} .env_rules {:?}", rule.pattern);
+        if rule.strategy == "string" && !has_plain_name(&rule.pattern) {
+            found.warning(
+                "odd-name",
+                &place,
+                "the name of a variable is letters, digits and '_'; programs and shells read others each in their own way",
+            );
+        }
         match rule.strategy.as_str() {
             "string" if !rule.required => found.note(
                 "optional-variable",
@@ -44,6 +51,13 @@ pub(super) fn environment(place: &str, container: &Container, found: &mut Found)
             other => found.error("strategy", place, format!("{other:?} matches nothing")),
         }
     }
+}
+
+/// Whether it is `NAME=` and a value, with a name that nobody reads in two ways.
+fn has_plain_name(text: &str) -> bool {
+    let name = text.split_once('=').map(|(name, _)| name);
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    name.is_some_and(|name| !name.is_empty() && name.chars().all(plain))
 }
 
 fn pattern(place: &str, rule: &EnvRule, found: &mut Found) {
@@ -58,12 +72,29 @@ fn pattern(place: &str, rule: &EnvRule, found: &mut Found) {
             "a choice outside every bracket matches more than either side: write (a|b)",
         );
     }
-    let (name, _) = rule.pattern.split_once('=').unwrap_or((&rule.pattern, ""));
+    if open_end(&rule.pattern) {
+        found.error(
+            "open-end",
+            place,
+            "its last \\$ is a sign of the value, and no anchor is added: anything may follow",
+        );
+    }
+    let text = rule.pattern.strip_prefix('^').unwrap_or(&rule.pattern);
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
     if let Some((_, reason)) = PLATFORM.iter().find(|(known, _)| *known == name) {
         found.warning(
             "platform-variable",
             place,
             format!("open, since the platform sets it: {reason}"),
+        );
+        return;
+    }
+    // A sign of repetition makes the `=` itself optional: `LD_PRE=?.*` takes LD_PRELOAD.
+    if !has_plain_name(text) || value.starts_with(['?', '*', '{']) {
+        found.error(
+            "open-name",
+            place,
+            "the host may choose which variable it sets, such as one that loads code",
         );
         return;
     }

@@ -8,7 +8,8 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::document::FLAGS;
-use crate::{Answer, Document, POINTS, Version};
+use crate::simulator::NEWEST_FRAMEWORK;
+use crate::{Answer, Document, POINTS, Plain, Version};
 
 /// Host data of the two policies that allow everything and are in circulation.
 const ALLOW_ALL: [&str; 2] = [
@@ -57,7 +58,9 @@ impl fmt::Display for Lint {
         write!(
             f,
             "{severity}: {}: {} [{}]",
-            self.place, self.message, self.id
+            Plain(&self.place),
+            Plain(&self.message),
+            self.id
         )
     }
 }
@@ -120,6 +123,7 @@ pub fn lint(document: &Document) -> Vec<Lint> {
     points(document, &mut found);
     flags(document, &mut found);
     fragments(document, &mut found);
+    external(document, &mut found);
     container::containers(document, &mut found);
     found.0
 }
@@ -144,6 +148,13 @@ fn versions(document: &Document, found: &mut Found) {
             "no-framework-version",
             "framework_version",
             "missing, so the framework answers nothing",
+        );
+    }
+    if document.framework_version > Some(NEWEST_FRAMEWORK) {
+        found.error(
+            "new-framework",
+            "framework_version",
+            format!("newer than {NEWEST_FRAMEWORK}: the framework takes no container of it"),
         );
     }
 }
@@ -171,6 +182,13 @@ fn points(document: &Document, found: &mut Found) {
                 format!("no rule since API {}: the platform refuses it", point.since),
             );
         }
+    }
+    for name in document.always_allowed() {
+        found.error(
+            "old-api",
+            name,
+            format!("no rule, and API {version} does not know it: the platform allows it, whatever is asked"),
+        );
     }
     if !document.reason {
         found.note("no-reason", "reason", "missing: a refusal does not say why");
@@ -200,6 +218,21 @@ fn flags(document: &Document, found: &mut Found) {
             ),
             _ => {}
         }
+    }
+}
+
+fn external(document: &Document, found: &mut Found) {
+    for (index, process) in document.external_processes.iter().enumerate() {
+        found.error(
+            "external-process",
+            format!("external_processes[{index}]"),
+            format!(
+                "the host may run {:?} in the utility VM itself, outside every container",
+                process.command
+            ),
+        );
+        let place = format!("external_processes[{index}]");
+        environment::environment(&place, &process.env_rules, found);
     }
 }
 
