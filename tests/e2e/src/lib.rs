@@ -31,6 +31,8 @@ pub struct Options {
     pub app: Option<&'static str>,
     /// Another name of the input inside the dataset.
     pub input_name: Option<&'static str>,
+    /// The room's profile is `service`.
+    pub service: bool,
     /// The room and the emulators as containers; needs a Docker daemon (`tests/with-docker`).
     pub compose: bool,
 }
@@ -104,7 +106,10 @@ impl Stage {
             command.env("APP", bin.join(app));
         }
         // Whatever the test's own environment says.
-        command.env_remove("COMPOSE");
+        command.env_remove("COMPOSE").env_remove("ROOM_PROFILE");
+        if options.service {
+            command.env("ROOM_PROFILE", "service");
+        }
         if options.compose {
             command.env("COMPOSE", "1");
         }
