@@ -94,3 +94,91 @@ fn other_modes_and_stores_are_no_arguments() {
         );
     }
 }
+
+#[test]
+fn a_source_is_pinned_where_a_manifest_is_recorded_and_its_owner_is_told_where_it_is_not() {
+    const ADD: &str = "--cleanroom-config c.yaml --datastore-name data --datastore-config d.yaml --identity i \
+                       --secretstore-config s.yaml --dek-secret-store deks --kek-secret-store keks";
+    let folder = tempfile::tempdir().unwrap();
+    let run = |line: &str| {
+        let output = cleanroom(folder.path(), line);
+        let said = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), said)
+    };
+    let contract = || std::fs::read_to_string(folder.path().join("c.yaml")).unwrap();
+    let (old, new) = ("1".repeat(64), "a".repeat(64));
+    let list = |recorded: &str| {
+        let list = format!(
+            "datastores:\n- name: data\n  secretstore_config: /s.yaml\n  secretstore_name: local\n  encryptionMode: CSE\n  \
+             storeType: Azure_BlobStorage\n  storeProviderUrl: https://account.blob.core.windows.net\n  storeName: data\n\
+             {recorded}"
+        );
+        std::fs::write(folder.path().join("d.yaml"), list).unwrap();
+    };
+    for line in [
+        "secretstore add --name deks --config s.yaml --backingstore-type Azure_KeyVault --backingstore-id https://v.example",
+        "secretstore add --name keks --config s.yaml --backingstore-type Azure_KeyVault_Managed_HSM --backingstore-id \
+         https://v.example --attestation-endpoint https://a.example",
+        "config init --cleanroom-config c.yaml",
+        "config add-identity az-federated --cleanroom-config c.yaml --name i --client-id c --tenant-id t",
+    ] {
+        assert_eq!(run(line), (Some(0), String::new()), "{line}");
+    }
+    let source = format!("config add-datasource {ADD}");
+    let demanded = format!("{source} --pin-manifest");
+
+    list("");
+    let (code, said) = run(&source);
+    assert_eq!(code, Some(0));
+    assert!(
+        said.starts_with("data: not pinned, as no manifest of it is known"),
+        "{said}"
+    );
+    assert!(
+        said.contains("`cleanroom datastore upload` writes one"),
+        "{said}"
+    );
+    assert!(!contract().contains("manifestHmac"));
+    let (code, said) = run(&demanded);
+    assert!(code == Some(1) && said.contains("CR-CLI-0003"), "{said}");
+
+    list(&format!("  manifestHmac: '{new}'\n"));
+    for line in [&source, &demanded] {
+        let (code, said) = run(line);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(
+            said.starts_with(&format!("data: pinned to the manifest {new}: ")),
+            "{said}"
+        );
+        let pinned = format!(r#"\"manifestHmac\":\"{new}\""#);
+        assert!(contract().contains(&pinned), "{}", contract());
+    }
+    let (code, said) = run(&format!("{source} --no-pin-manifest"));
+    assert_eq!(code, Some(0));
+    assert!(
+        said.starts_with("data: not pinned: whoever runs the storage can give"),
+        "{said}"
+    );
+    assert!(!contract().contains("manifestHmac"));
+    let both = format!("{demanded} --no-pin-manifest");
+    assert_eq!(run(&both).0, Some(2));
+
+    // Which of two manifests storage has is not known, so neither is pinned, and giving it up takes a word.
+    list(&format!(
+        "  manifestHmac: '{old}'\n  pendingManifestHmac: '{new}'\n"
+    ));
+    let (code, said) = run(&source);
+    assert!(code == Some(1) && said.contains("CR-CLI-0003"), "{said}");
+    assert_eq!(run(&format!("{source} --no-pin-manifest")).0, Some(0));
+
+    let sink = format!("config add-datasink {ADD} --name sink");
+    assert_eq!(run(&sink), (Some(0), String::new()));
+    for flag in ["--pin-manifest", "--no-pin-manifest"] {
+        let (code, said) = run(&format!("{sink} {flag}"));
+        assert!(
+            code == Some(1) && said.contains(&format!("{flag}: ")),
+            "{said}"
+        );
+    }
+    assert!(!contract().contains("manifestHmac"));
+}

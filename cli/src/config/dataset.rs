@@ -6,6 +6,7 @@ use cleanroom_spec::{
     ProtocolType, ProxyMode, ProxyType, Resource, ResourceType, SecretType, ServiceEndpoint,
 };
 
+use super::pin::{PinArgs, Pinned};
 use super::{change, identity_of};
 use crate::CliError;
 use crate::stores::{
@@ -32,9 +33,8 @@ pub struct DatasetArgs {
     /// `azure-cse-2.1` or `azure-cse-2.1-sealed`. The room reads and writes this one and no other.
     #[arg(long)]
     format: Option<Format>,
-    /// Pin the files of a source: the room reads it only as the manifest lists it that was written from here last.
-    #[arg(long)]
-    pin_manifest: bool,
+    #[command(flatten)]
+    pin: PinArgs,
     #[command(flatten)]
     keys: KeyArgs,
 }
@@ -69,42 +69,27 @@ pub(super) fn run(args: &DatasetArgs, kind: Kind) -> Result<(), CliError> {
     let stores: DataStores = stores::read(&args.datastore_config)?;
     let store = stores.find(&args.datastore_name)?;
     let access_name = args.name.as_deref().unwrap_or(&store.name);
+    let pinned = args.pin.of(kind, store)?;
     change(&args.cleanroom_config, |spec| {
         let identity = identity_of(spec, &args.keys.identity)?;
         let mut point = access_point(access_name, kind, store, args.format, identity, &args.keys)?;
-        if args.pin_manifest {
-            point.protection.configuration = pinned(&point, kind, store)?;
+        if let Some(Pinned::To(root)) = pinned {
+            let mut configuration = point.protection.configuration()?;
+            configuration.manifest_hmac = Some(root.to_string());
+            point.protection.configuration = configuration.to_text()?;
         }
         spec.put_access_point(point);
         Ok(())
-    })
+    })?;
+    if let Some(pinned) = pinned {
+        say(access_name, pinned);
+    }
+    Ok(())
 }
 
-/// The protection of a source whose files are pinned.
-fn pinned(point: &AccessPoint, kind: Kind, store: &DataStore) -> Result<String, CliError> {
-    let refused = |reason: &str| {
-        Err(CliError::Argument {
-            argument: "--pin-manifest",
-            reason: reason.to_owned(),
-        })
-    };
-    if kind == Kind::Sink {
-        return refused("a sink holds nothing yet");
-    }
-    if store.encryption_mode == EncryptionMode::Sse {
-        return refused("a room has no key to check the manifest of an SSE dataset");
-    }
-    if store.pending_manifest_hmac.is_some() {
-        return refused("an upload did not come to its end: run it again first");
-    }
-    let Some(hmac) = store.manifest()? else {
-        return refused(
-            "no manifest is known to be in storage: upload the files, or verify them, first",
-        );
-    };
-    let mut configuration = point.protection.configuration()?;
-    configuration.manifest_hmac = Some(hmac.to_string());
-    Ok(configuration.to_text()?)
+#[expect(clippy::print_stderr, reason = "a word to the person at the terminal")]
+fn say(access_name: &str, pinned: Pinned) {
+    eprintln!("{access_name}: {pinned}");
 }
 
 /// The access point of a datastore.

@@ -31,6 +31,12 @@ pub struct Options {
     pub app: Option<&'static str>,
     /// Another name of the input inside the dataset.
     pub input_name: Option<&'static str>,
+    /// Who encrypts the input; the demo's CPK by default.
+    pub input_mode: Option<&'static str>,
+    /// The contract does not pin the input's manifest.
+    pub unpinned: bool,
+    /// A file below `tests/e2e`, sourced by the collaboration before the data are described.
+    pub data: Option<&'static str>,
     /// The room and the emulators as containers; needs a Docker daemon (`tests/with-docker`).
     pub compose: bool,
 }
@@ -104,7 +110,18 @@ impl Stage {
             command.env("APP", bin.join(app));
         }
         // Whatever the test's own environment says.
-        command.env_remove("COMPOSE");
+        for name in ["COMPOSE", "INPUT_MODE", "INPUT_PIN", "DATA"] {
+            command.env_remove(name);
+        }
+        if let Some(mode) = options.input_mode {
+            command.env("INPUT_MODE", mode);
+        }
+        if options.unpinned {
+            command.env("INPUT_PIN", "--no-pin-manifest");
+        }
+        if let Some(steps) = options.data {
+            command.env("DATA", Path::new(env!("CARGO_MANIFEST_DIR")).join(steps));
+        }
         if options.compose {
             command.env("COMPOSE", "1");
         }
@@ -250,6 +267,17 @@ impl Stage {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Saves what the emulator's control port answers.
+    pub fn fetch(&self, path: &str, target: &Path) {
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--fail", "--output"])
+            .arg(target)
+            .arg(format!("{}{path}", self.admin))
+            .output()
+            .expect("curl");
+        assert!(output.status.success(), "{path}: {}", text(&output));
+    }
+
     /// The requests that a service got, as `METHOD path status`.
     pub fn requests(&self, service: &str) -> Vec<String> {
         let list: Value =
@@ -269,6 +297,11 @@ impl Stage {
 
     /// The audit events of the default listing.
     pub fn events(&self) -> Vec<Value> {
+        self.events_of("")
+    }
+
+    /// The audit events of a scope.
+    pub fn events_of(&self, scope: &str) -> Vec<Value> {
         let listing = self.run(
             "contosso",
             &[
@@ -280,6 +313,8 @@ impl Stage {
                 "--contract-id",
                 "collab1",
                 "--all",
+                "--scope",
+                scope,
             ],
         );
         let listing: Value = serde_json::from_str(&listing).expect("a listing");
@@ -288,7 +323,12 @@ impl Stage {
 
     /// The messages of the audit events.
     pub fn messages(&self) -> Vec<String> {
-        let events = self.events();
+        self.messages_of("")
+    }
+
+    /// The messages of the audit events of a scope.
+    pub fn messages_of(&self, scope: &str) -> Vec<String> {
+        let events = self.events_of(scope);
         events
             .iter()
             .filter_map(|event| event["data"]["message"].as_str().map(str::to_owned))
