@@ -3,7 +3,8 @@ use std::path::PathBuf;
 use cleanroom_spec::{
     AccessPoint, AccessPointType, CleanroomSecret, EncryptionMode, EncryptionSecret,
     EncryptionSecrets, Format, Identity, PrivacyProxySettings, ProtectionConfiguration,
-    ProtocolType, ProxyMode, ProxyType, Resource, ResourceType, SecretType, ServiceEndpoint,
+    ProtocolType, ProxyMode, ProxyType, Resource, ResourceType, S3Access, SecretType,
+    ServiceEndpoint,
 };
 
 use super::pin::{PinArgs, Pinned};
@@ -106,24 +107,22 @@ pub(super) fn access_point(
         EncryptionMode::Sse => keys.none().map(|()| None)?,
         _ => Some(keys.secrets(access_name, store)?),
     };
-    let (access, proxy_type) = match kind {
-        Kind::Source => (AccessPointType::ReadOnly, ProxyType::ReadOnlyBlobStorage),
-        Kind::Sink => (AccessPointType::ReadWrite, ProxyType::ReadWriteBlobStorage),
+    let s3 = store.s3()?;
+    let access = match kind {
+        Kind::Source => AccessPointType::ReadOnly,
+        Kind::Sink => AccessPointType::ReadWrite,
+    };
+    let proxy_type = match (kind, s3) {
+        (Kind::Source, None) => ProxyType::ReadOnlyBlobStorage,
+        (Kind::Sink, None) => ProxyType::ReadWriteBlobStorage,
+        (Kind::Source, Some(_)) => ProxyType::ReadOnlyS3,
+        (Kind::Sink, Some(_)) => ProxyType::ReadWriteS3,
     };
     Ok(AccessPoint {
         name: access_name.to_owned(),
         kind: access,
         path: String::new(),
-        store: Resource {
-            name: store.store_name.clone(),
-            kind: ResourceType::AzureBlobStorage,
-            id: store.name.clone(),
-            provider: ServiceEndpoint {
-                protocol: ProtocolType::AzureBlobStorage,
-                url: store.store_provider_url.clone(),
-                configuration: String::new(),
-            },
-        },
+        store: resource(store, s3)?,
         identity: identity.clone(),
         protection: PrivacyProxySettings {
             proxy_type,
@@ -132,6 +131,28 @@ pub(super) fn access_point(
             configuration: configuration.to_text()?,
             encryption_secret_access_identity: secrets.as_ref().map(|_| identity),
             encryption_secrets: secrets,
+        },
+    })
+}
+
+/// Where the dataset lies.
+fn resource(store: &DataStore, s3: Option<&S3Access>) -> Result<Resource, CliError> {
+    let (kind, protocol, configuration) = match s3 {
+        None => (
+            ResourceType::AzureBlobStorage,
+            ProtocolType::AzureBlobStorage,
+            String::new(),
+        ),
+        Some(access) => (ResourceType::AwsS3, ProtocolType::AwsS3, access.to_text()?),
+    };
+    Ok(Resource {
+        name: store.store_name.clone(),
+        kind,
+        id: store.name.clone(),
+        provider: ServiceEndpoint {
+            protocol,
+            url: store.store_provider_url.clone(),
+            configuration,
         },
     })
 }
@@ -147,6 +168,7 @@ fn agreed(store: &DataStore, asked: Option<Format>) -> Result<Option<Format>, Cl
                 recorded.as_str()
             ),
         }),
+        (_, Some(asked)) if store.s3.is_some() => crate::datastore::fits_s3(asked).map(Some),
         _ => Ok(asked.or(store.format)),
     }
 }

@@ -57,6 +57,7 @@ pub(crate) struct ConvertArgs {
 
 pub(super) async fn upload(args: &UploadArgs, azure: &Azure) -> Result<(), CliError> {
     let store = args.which.store()?;
+    open::sweep(&store, azure).await?;
     let upload = Upload {
         to: &*open::remote(&store, azure)?,
         engine: &Engine::new(&args.limits),
@@ -140,13 +141,14 @@ async fn fetch(
 pub(super) async fn convert(args: &ConvertArgs, azure: &Azure) -> Result<(), CliError> {
     let stores: DataStores = stores::read(&args.which.config)?;
     let (from, to) = (stores.find(&args.which.name)?, stores.find(&args.to)?);
-    if (&from.store_provider_url, &from.store_name) == (&to.store_provider_url, &to.store_name) {
+    if is_same_place(from, to) {
         return Err(CliError::Argument {
             argument: "--to",
             reason: "is the same container; the old dataset stays until the new one is verified"
                 .to_owned(),
         });
     }
+    open::sweep(to, azure).await?;
     // Two engines of half the memory.
     let half = Limits {
         memory_mb: args.limits.memory_mb / 2,
@@ -172,6 +174,17 @@ pub(super) async fn convert(args: &ConvertArgs, azure: &Azure) -> Result<(), Cli
         warn_of_pins(to, root);
     }
     crate::print(&moved.to_json())
+}
+
+/// Whether two datasets lie in one place, or one of them in the other's.
+fn is_same_place(one: &DataStore, other: &DataStore) -> bool {
+    let prefix = |store: &DataStore| match &store.s3 {
+        Some(access) if !access.prefix.is_empty() => format!("{}/", access.prefix),
+        _ => String::new(),
+    };
+    let (left, right) = (prefix(one), prefix(other));
+    (&one.store_provider_url, &one.store_name) == (&other.store_provider_url, &other.store_name)
+        && (left.starts_with(&right) || right.starts_with(&left))
 }
 
 /// Names the journal of a folder.
