@@ -37,6 +37,8 @@ pub struct Options {
     pub unpinned: bool,
     /// A file below `tests/e2e`, sourced by the collaboration before the data are described.
     pub data: Option<&'static str>,
+    /// Variables for it.
+    pub variables: Vec<(&'static str, String)>,
     /// The room and the emulators as containers; needs a Docker daemon (`tests/with-docker`).
     pub compose: bool,
 }
@@ -122,6 +124,7 @@ impl Stage {
         if let Some(steps) = options.data {
             command.env("DATA", Path::new(env!("CARGO_MANIFEST_DIR")).join(steps));
         }
+        command.envs(options.variables.iter().map(|(name, value)| (name, value)));
         if options.compose {
             command.env("COMPOSE", "1");
         }
