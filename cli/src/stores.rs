@@ -112,11 +112,27 @@ impl DataStore {
         match (self.store_type, &self.s3) {
             (StoreType::AzureBlobStorage, None) => Ok(None),
             (StoreType::AwsS3, Some(access)) => Ok(Some(access)),
-            _ => Err(CliError::NotFound {
-                kind: "S3 access of a datastore",
-                name: self.name.clone(),
+            _ => Err(CliError::Argument {
+                argument: "storeType",
+                reason: format!(
+                    "datastore {:?}: there is an `s3` beside Aws_S3, and beside nothing else",
+                    self.name
+                ),
             }),
         }
+    }
+
+    /// Whether the place of a dataset, with a folder in it, is this one's or lies inside or around it.
+    pub(crate) fn overlaps(&self, other: &Self, folder: &str) -> bool {
+        let own = self.s3.as_ref().map_or("", |access| &access.prefix);
+        let whole = |folder: &str| match folder {
+            "" => String::new(),
+            folder => format!("{folder}/"),
+        };
+        let (left, right) = (whole(own), whole(folder));
+        (&self.store_provider_url, &self.store_name)
+            == (&other.store_provider_url, &other.store_name)
+            && (left.starts_with(&right) || right.starts_with(&left))
     }
 
     /// The recorded manifest, if any.

@@ -276,7 +276,7 @@ fn a_datastore_in_a_bucket_is_refused_before_anything_is_sent_or_made_where_it_c
     list("");
     let (code, refused) = run(upload);
     assert!(
-        code == Some(1) && refused.contains("CR-CLI-0004"),
+        code == Some(1) && refused.contains("storeType: datastore"),
         "{refused}"
     );
     let sealed = "A".repeat(80);

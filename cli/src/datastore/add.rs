@@ -126,6 +126,14 @@ pub(crate) async fn add(args: AddArgs, azure: &Azure) -> Result<DataStore, CliEr
             deks::create(&key)?;
         }
         Some(place) => {
+            // A dataset made exactly a folder (`upload --mirror`) would take the other's files away.
+            let mut others = stores.datastores.iter();
+            if let Some(other) = others.find(|other| place.overlaps(other, &store)) {
+                return Err(CliError::Exists {
+                    kind: "in or around this place, datastore",
+                    name: other.name.clone(),
+                });
+            }
             let access = place.try_access_key(&store, azure).await?;
             deks::create(&key)?;
             store.s3 = Some(place.seal(&store, &access)?);

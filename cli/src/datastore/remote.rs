@@ -141,7 +141,8 @@ async fn fetch(
 pub(super) async fn convert(args: &ConvertArgs, azure: &Azure) -> Result<(), CliError> {
     let stores: DataStores = stores::read(&args.which.config)?;
     let (from, to) = (stores.find(&args.which.name)?, stores.find(&args.to)?);
-    if is_same_place(from, to) {
+    let folder = to.s3()?.map_or("", |access| &access.prefix);
+    if from.overlaps(to, folder) {
         return Err(CliError::Argument {
             argument: "--to",
             reason: "is the same container; the old dataset stays until the new one is verified"
@@ -174,17 +175,6 @@ pub(super) async fn convert(args: &ConvertArgs, azure: &Azure) -> Result<(), Cli
         warn_of_pins(to, root);
     }
     crate::print(&moved.to_json())
-}
-
-/// Whether two datasets lie in one place, or one of them in the other's.
-fn is_same_place(one: &DataStore, other: &DataStore) -> bool {
-    let prefix = |store: &DataStore| match &store.s3 {
-        Some(access) if !access.prefix.is_empty() => format!("{}/", access.prefix),
-        _ => String::new(),
-    };
-    let (left, right) = (prefix(one), prefix(other));
-    (&one.store_provider_url, &one.store_name) == (&other.store_provider_url, &other.store_name)
-        && (left.starts_with(&right) || right.starts_with(&left))
 }
 
 /// Names the journal of a folder.

@@ -106,6 +106,11 @@ impl S3Args {
 }
 
 impl Place<'_> {
+    /// Whether a datastore lies in the place of a new one, or around it.
+    pub(super) fn overlaps(&self, other: &DataStore, new: &DataStore) -> bool {
+        other.overlaps(new, self.prefix)
+    }
+
     /// Reads the access key, and sees that it opens the bucket.
     pub(super) async fn try_access_key(
         &self,

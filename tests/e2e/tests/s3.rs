@@ -187,35 +187,25 @@ fn owner(stage: &Stage, endpoint: &str, folder: &Path) {
     }
     let add = |prefix: &str| {
         let key = folder.join("access-key.json").display().to_string();
+        let name = prefix.replace('/', "-");
         let line = format!(
-            "cleanroom datastore add --name {prefix} --config datastores.yaml --secretstore fabrikam-local-store \
+            "cleanroom datastore add --name {name} --config datastores.yaml --secretstore fabrikam-local-store \
              --secretstore-config secretstores.yaml --encryption-mode CSE --format cse-v1-4m --backingstore-type Aws_S3 \
              --backingstore-id {endpoint} --region {REGION} --container-name fabrikam-input --prefix {prefix} --access-key \
              {key}"
         );
-        stage.run("fabrikam", &line.split(' ').collect::<Vec<_>>());
-    };
-    add("a");
-    add("beside");
-    let convert = |to: &str| {
-        let line = format!(
-            "cleanroom datastore convert --name fabrikam-input --config datastores.yaml --to {to}"
-        );
         let words: Vec<&str> = line.split(' ').collect();
-        stage.party("fabrikam", &words).output().unwrap()
+        let output = stage.party("fabrikam", &words).output().unwrap();
+        String::from_utf8(output.stderr).unwrap()
     };
-    let inside = convert("a");
-    let said = String::from_utf8(inside.stderr).unwrap();
-    assert!(
-        said.contains("CR-CLI-0003"),
-        "the folder above its own: {said}"
-    );
-    let beside = convert("beside");
-    assert!(
-        beside.status.success(),
-        "{}",
-        String::from_utf8_lossy(&beside.stderr)
-    );
+    for inside in ["a", "a/folder", "a/folder/b"] {
+        let said = add(inside);
+        assert!(said.contains("CR-CLI-0005"), "{inside}: {said}");
+    }
+    assert_eq!(add("beside"), "");
+    let convert =
+        "cleanroom datastore convert --name fabrikam-input --config datastores.yaml --to beside";
+    stage.run("fabrikam", &convert.split(' ').collect::<Vec<_>>());
     for name in ["fabrikam-input", "beside"] {
         for verb in ["verify", "download --dst back"] {
             let line = format!("cleanroom datastore {verb} --name {name} --config datastores.yaml");
