@@ -74,7 +74,7 @@ pub fn is_bucket(name: &str) -> bool {
 /// Whether a text can be the name of a region.
 pub fn is_region(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    (1..=63).contains(&name.len()) && name.bytes().all(plain)
+    (1..=63).contains(&name.len()) && name.bytes().all(plain) && !is_flag(name)
 }
 
 /// Whether a text is empty or names a folder inside a bucket, that can be a dataset.
@@ -83,7 +83,13 @@ pub fn is_prefix(prefix: &str) -> bool {
     // A folder of the dataset's own, such as the one for staged blocks, is none for a dataset.
     let part =
         |part: &str| !matches!(part, "" | "." | ".." | ".cleanroom") && part.bytes().all(plain);
-    prefix.is_empty() || (prefix.len() <= LONGEST_PREFIX && prefix.split('/').all(part))
+    let whole = prefix.len() <= LONGEST_PREFIX && prefix.split('/').all(part);
+    prefix.is_empty() || (whole && !is_flag(prefix))
+}
+
+/// Both become arguments of a shim.
+fn is_flag(text: &str) -> bool {
+    text.starts_with('-')
 }
 
 impl Resource {

@@ -105,6 +105,8 @@ fn an_access_is_whole_and_has_no_key_in_clear() {
         "{}".to_owned(),
         text(|a| a.region = String::new()),
         text(|a| a.region = "EU".to_owned()),
+        text(|a| a.region = "--tcp".to_owned()),
+        text(|a| a.prefix = "--no-read-only".to_owned()),
         text(|a| a.prefix = "/a".to_owned()),
         text(|a| a.prefix = "a/../b".to_owned()),
         text(|a| a.prefix = ".cleanroom".to_owned()),
