@@ -16,6 +16,7 @@ mod identity;
 mod merge;
 mod protection;
 mod python;
+mod s3;
 mod schema;
 mod settings;
 mod shape;
@@ -35,6 +36,7 @@ pub use protection::{
     CleanroomSecret, EncryptionMode, EncryptionSecret, EncryptionSecrets, Format, KeyRelease,
     PrivacyProxySettings, ProtectionConfiguration, ProxyMode, ProxyType, SecretType, VaultKind,
 };
+pub use s3::{S3Access, is_bucket, is_prefix, is_region};
 pub use schema::schema;
 pub use settings::{
     AllowedAddress, ApplicationTelemetry, DirectionSettings, DnsSettings, Document, DocumentType,
