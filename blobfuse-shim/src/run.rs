@@ -7,13 +7,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
-use blob_fs::{FileSystem, Options};
+use blob_fs::{Buffers, FileSystem, Options};
 use blob_store::{
     AzureConfig, AzureStore, BlobStore, CustomerKey, S3Config, S3Credentials, S3Store,
 };
 use cleanroom_crypto::Dek;
 use sidecar_http::services::{self, IDENTITY, SECRETS};
-use sidecar_http::{Coded, HttpsClient};
+use sidecar_http::{Coded, HttpsClient, Room};
 use sidecar_kit::{CommonArgs, EXIT_CONFIG, EXIT_FAILED, Privileges, Process, run_process};
 use tokio::sync::oneshot;
 
@@ -124,11 +124,16 @@ async fn boot(
         false => identity.wait_ready(PEERS).await?,
     }
     let dek = Arc::new(crate::key::obtain(args, process).await?);
-    let store = store(args, process, &dek).await?;
+    let memory = content_memory(args.memory());
+    let buffers = Arc::new(Buffers::of(memory));
+    let room = Arc::clone(&buffers);
+    let room = Room::new(move |length| room.room(length));
+    let store = store(args, process, &dek, room).await?;
     let options = Options {
         read_only: args.is_read_only(),
         ttl: Duration::from_secs(if args.is_read_only() { 60 } else { 5 }),
-        memory: content_memory(args.memory()),
+        memory,
+        buffers: Some(buffers),
         key_id: args.key.wrapped_dek_secret.clone().unwrap_or_default(),
         ..Options::default()
     };
@@ -158,19 +163,25 @@ async fn boot(
     Ok(())
 }
 
-async fn store(args: &Args, process: &Process, dek: &Dek) -> anyhow::Result<Arc<dyn BlobStore>> {
+async fn store(
+    args: &Args,
+    process: &Process,
+    dek: &Dek,
+    room: Room,
+) -> anyhow::Result<Arc<dyn BlobStore>> {
     match args.store {
-        Store::Azure => azure(args, process, dek).await,
-        Store::S3 => s3(args, process, dek),
+        Store::Azure => azure(args, process, dek, room).await,
+        Store::S3 => s3(args, process, dek, room),
     }
 }
 
-fn s3(args: &Args, process: &Process, dek: &Dek) -> anyhow::Result<Arc<dyn BlobStore>> {
+fn s3(args: &Args, process: &Process, dek: &Dek, room: Room) -> anyhow::Result<Arc<dyn BlobStore>> {
     let (endpoint, region, sealed) = args.s3()?;
     let place = (endpoint, args.container.as_str(), region);
     let credentials = S3Credentials::open(sealed, dek, place)?;
     let mut config = S3Config::new(endpoint.clone(), &args.container, region, credentials);
     config.prefix.clone_from(&args.sub_directory);
+    config.room = Some(room);
     let store = S3Store::new(config, HttpsClient::new(&process.common().trust()?)?)?;
     if !args.is_read_only() {
         let store = store.clone();
@@ -187,11 +198,17 @@ fn s3(args: &Args, process: &Process, dek: &Dek) -> anyhow::Result<Arc<dyn BlobS
     Ok(Arc::new(store))
 }
 
-async fn azure(args: &Args, process: &Process, dek: &Dek) -> anyhow::Result<Arc<dyn BlobStore>> {
+async fn azure(
+    args: &Args,
+    process: &Process,
+    dek: &Dek,
+    room: Room,
+) -> anyhow::Result<Arc<dyn BlobStore>> {
     let identity = process.client(&IDENTITY);
     let tokens = crate::tokens::source(identity, &args.tenant_id, &args.client_id);
     let mut config = AzureConfig::new(args.endpoint()?, &args.container, Arc::new(tokens));
     config.prefix.clone_from(&args.sub_directory);
+    config.room = Some(room);
     if args.mode() == blob_fs::Mode::Cpk {
         config.key = Some(Arc::new(CustomerKey::new(dek)));
     }

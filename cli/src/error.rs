@@ -288,6 +288,7 @@ fn fault_of_image(error: &ImageError) -> Fault {
         },
         ImageError::Read { .. } | ImageError::CacheWrite { .. } => Fault::Platform,
         ImageError::Remote { .. } => Fault::Upstream { retry: true },
+        ImageError::Realm { .. } => Fault::Upstream { retry: false },
         ImageError::Denied { .. } => Fault::Denied,
         _ => Fault::Caller,
     }

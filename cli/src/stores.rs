@@ -1,11 +1,11 @@
-//! The owner's own files: which stores exist and where. No secret is in them.
+//! The owner's own files: which stores exist and where. No secret is in them in clear.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use blob_format::FormatError;
 use blob_format::manifest::ManifestHmac;
-use cleanroom_spec::{EncryptionMode, Format};
+use cleanroom_spec::{EncryptionMode, Format, S3Access};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -47,6 +47,19 @@ pub(crate) enum SupportedSecret {
     Key,
 }
 
+/// Kinds of storage services.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, clap::ValueEnum)]
+pub(crate) enum StoreType {
+    /// Azure Blob Storage.
+    #[serde(rename = "Azure_BlobStorage")]
+    #[value(name = "Azure_BlobStorage")]
+    AzureBlobStorage,
+    /// An S3-compatible service.
+    #[serde(rename = "Aws_S3")]
+    #[value(name = "Aws_S3")]
+    AwsS3,
+}
+
 /// An encrypted dataset of the owner.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -58,10 +71,13 @@ pub(crate) struct DataStore {
     #[serde(rename = "secretstore_name")]
     pub secretstore_name: String,
     pub encryption_mode: EncryptionMode,
-    pub store_type: String,
+    pub store_type: StoreType,
     pub store_provider_url: String,
-    /// Container.
+    /// Container, or bucket.
     pub store_name: String,
+    /// Where in S3-compatible storage, and the access key, sealed under the data key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub s3: Option<S3Access>,
     /// Layout of a client-side encrypted dataset; format v2 where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
@@ -89,6 +105,34 @@ impl DataStore {
     pub(crate) fn key_id(&self) -> String {
         let made = || wrapped_name(&self.name, &default_kek_name(&self.name));
         self.key_id.clone().unwrap_or_else(made)
+    }
+
+    /// Its place in S3-compatible storage; nothing for Azure.
+    pub(crate) fn s3(&self) -> Result<Option<&S3Access>, CliError> {
+        match (self.store_type, &self.s3) {
+            (StoreType::AzureBlobStorage, None) => Ok(None),
+            (StoreType::AwsS3, Some(access)) => Ok(Some(access)),
+            _ => Err(CliError::Argument {
+                argument: "storeType",
+                reason: format!(
+                    "datastore {:?}: there is an `s3` beside Aws_S3, and beside nothing else",
+                    self.name
+                ),
+            }),
+        }
+    }
+
+    /// Whether the place of a dataset, with a folder in it, is this one's or lies inside or around it.
+    pub(crate) fn overlaps(&self, other: &Self, folder: &str) -> bool {
+        let own = self.s3.as_ref().map_or("", |access| &access.prefix);
+        let whole = |folder: &str| match folder {
+            "" => String::new(),
+            folder => format!("{folder}/"),
+        };
+        let (left, right) = (whole(own), whole(folder));
+        (&self.store_provider_url, &self.store_name)
+            == (&other.store_provider_url, &other.store_name)
+            && (left.starts_with(&right) || right.starts_with(&left))
     }
 
     /// The recorded manifest, if any.

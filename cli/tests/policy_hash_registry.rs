@@ -430,14 +430,14 @@ fn published_images_are_verified_in_a_layout_and_in_a_registry() {
     let suite = format!("{}/suite", registry.address);
     for source in [layout_name, &suite] {
         let report = report(&verify(&published, source, &["--files"]), 0);
-        assert_eq!(report["verified"], true);
+        assert_eq!([&report["asListed"], &report["signed"]], [true, false]);
         assert_eq!(report["images"][0]["differences"], json!([]));
     }
     let mut other = published.clone();
     other["images"][0]["layers"][0]["root_hash"] = json!("0".repeat(64));
     for source in [layout_name, &suite] {
         let report = report(&verify(&other, source, &[]), 1);
-        assert_eq!(report["verified"], false);
+        assert_eq!(report["asListed"], false);
         let difference = &report["images"][0]["differences"][0];
         assert_eq!(difference["what"], "layer 0 root_hash");
         assert_eq!(difference["actual"], layers[0]["root_hash"]);
@@ -487,4 +487,39 @@ fn published_images_are_verified_in_a_layout_and_in_a_registry() {
     };
     assert_eq!(printed(&by("own.pub"))["layers"], layers);
     assert_eq!(refusal(&by("other.pub")).0, "CR-IMAGE-0015");
+
+    // Without a key the report says that nobody vouches for the manifest; with one that it is signed.
+    let said = |manifest: &Path, more: &[&str]| {
+        let home = home(&[]);
+        let output = Command::new(env!("CARGO_BIN_EXE_cleanroom"))
+            .args(["images", "verify", &suite, "--manifest"])
+            .arg(manifest)
+            .args(more)
+            .env_clear()
+            .env("HOME", home.0.path())
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    let public = folder.join("own.pub");
+    let (code, text) = said(&signed, &["--key", public.to_str().unwrap()]);
+    assert_eq!(code, Some(0));
+    assert!(text.contains("verified: all is as the signed manifest") && !text.contains("UNSIGNED"));
+    for (manifest, code) in [(&published, 0), (&other, 1)] {
+        fs::write(&path, manifest.to_string()).unwrap();
+        let (exit, text) = said(&path, &[]);
+        assert_eq!(exit, Some(code));
+        assert!(text.starts_with("UNSIGNED: "), "{text}");
+        let last = text.lines().last().unwrap();
+        assert!(
+            last.contains("UNSIGNED") && !last.starts_with("verified"),
+            "{text}"
+        );
+    }
+    let mut nowhere = published.clone();
+    nowhere["platform"] = json!("linux");
+    assert_eq!(refusal(&verify(&nowhere, &suite, &[])).0, "CR-IMAGE-0013");
 }

@@ -57,7 +57,7 @@ pub enum LaunchError {
         what: String,
         /// Why.
         #[source]
-        source: Box<oci_client::errors::OciDistributionError>,
+        source: Box<registry_client::RegistryError>,
     },
     /// The image is not what its digest says, or not usable.
     #[error("image {reference}: {reason}")]

@@ -7,12 +7,9 @@ use std::str::FromStr;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use futures::StreamExt;
-use oci_client::client::{Certificate, CertificateEncoding, ClientConfig};
-use oci_client::errors::{DigestError, OciDistributionError};
 use oci_client::manifest::{OciDescriptor, OciImageManifest, OciManifest};
-use oci_client::secrets::RegistryAuth;
-use oci_client::{Client, Reference};
 use oci_spec::image::{Arch, ImageConfiguration, Os};
+use registry_client::{Access, Reference, Registry, RegistryError, Roots};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use sidecar_kit::CommonArgs;
@@ -23,13 +20,6 @@ use crate::runner::ImageSettings;
 use crate::unpack::Compression;
 use crate::{LaunchError, OWN_PROGRAM, ROOT, roles};
 
-const MANIFEST_TYPES: [&str; 4] = [
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-];
-const MANIFEST_CAP: usize = 4 << 20;
 const CONFIG_CAP: u64 = 4 << 20;
 /// Compressed layers together.
 const LAYERS_CAP: u64 = 8 << 30;
@@ -78,7 +68,7 @@ pub(crate) async fn pull(
 struct Pull<'a> {
     reference: &'a str,
     image: Reference,
-    client: Client,
+    registry: Registry,
 }
 
 impl<'a> Pull<'a> {
@@ -88,16 +78,16 @@ impl<'a> Pull<'a> {
             reason,
         };
         let image = Reference::from_str(reference).map_err(|error| refused(error.to_string()))?;
-        let config = ClientConfig {
-            tls_certs_only: roots(common).map_err(refused)?,
-            ..ClientConfig::default()
+        let access = Access {
+            roots: roots(common).map_err(refused)?,
+            plain: false,
+            credential: None,
         };
-        // Not `Client::new`: it falls back to the machine's roots.
-        let client = Client::try_from(config).map_err(|error| refused(error.to_string()))?;
+        let registry = Registry::new(&image, access).map_err(|error| refused(error.to_string()))?;
         Ok(Self {
             reference,
             image,
-            client,
+            registry,
         })
     }
 
@@ -108,24 +98,12 @@ impl<'a> Pull<'a> {
         }
     }
 
-    fn failed(&self, what: &str, source: OciDistributionError) -> LaunchError {
-        if let OciDistributionError::DigestError(error) = &source {
-            return self.refused(format!("{what}: {error}"));
-        }
+    fn failed(&self, what: &str, source: RegistryError) -> LaunchError {
         LaunchError::Pull {
             reference: self.reference.to_owned(),
             what: what.to_owned(),
             source: Box::new(source),
         }
-    }
-
-    /// What ended a blob early. The library compares digests on the way and hides its verdict in the stream's error.
-    fn broken(&self, what: &str, error: std::io::Error) -> LaunchError {
-        let cause = error.get_ref();
-        if cause.is_some_and(|cause| cause.is::<DigestError>()) {
-            return self.refused(format!("{what}: {error}"));
-        }
-        self.failed(what, error.into())
     }
 
     /// The manifest that the reference names, or its choice for this machine if it names an index.
@@ -150,15 +128,8 @@ impl<'a> Pull<'a> {
     }
 
     async fn document(&self, digest: &str) -> Result<OciManifest, LaunchError> {
-        let image = self.image.clone_with_digest(digest.to_owned());
-        let (bytes, _) = self
-            .client
-            .pull_manifest_raw(&image, &RegistryAuth::Anonymous, &MANIFEST_TYPES)
-            .await
-            .map_err(|error| self.failed("manifest", error))?;
-        if bytes.len() > MANIFEST_CAP {
-            return Err(self.refused("the manifest is larger than any honest one"));
-        }
+        let pulled = self.registry.manifest(digest).await;
+        let bytes = pulled.map_err(|error| self.failed("manifest", error))?;
         let actual = format!("sha256:{}", hex::encode(Sha256::digest(&bytes)));
         if actual != digest {
             return Err(self.refused(format!("the manifest has digest {actual}, not {digest}")));
@@ -174,16 +145,13 @@ impl<'a> Pull<'a> {
     ) -> Result<(), LaunchError> {
         let digest = blob.digest.as_str();
         // By digest alone: a descriptor's own addresses would let an image send this machine anywhere.
-        let mut blob_stream = self
-            .client
-            .pull_blob_stream(&self.image, digest)
-            .await
-            .map_err(|error| self.failed(digest, error))?
-            .stream;
+        let begun = self.registry.blob(digest).await;
+        let blob_stream = begun.map_err(|error| self.failed(digest, error))?;
+        let mut blob_stream = std::pin::pin!(blob_stream);
         let mut hasher = Sha256::new();
         let mut left = length(blob);
         while let Some(part) = blob_stream.next().await {
-            let part = part.map_err(|error| self.broken(digest, error))?;
+            let part = part.map_err(|error| self.failed(digest, error))?;
             left = left
                 .checked_sub(part.len() as u64)
                 .ok_or_else(|| self.refused(format!("{digest} is longer than announced")))?;
@@ -254,26 +222,18 @@ fn length(blob: &OciDescriptor) -> u64 {
     u64::try_from(blob.size).unwrap_or(u64::MAX)
 }
 
-/// Compiled-in web roots, and the measured extra ones of a virtual environment. `oci-client` takes certificates, not trust
-/// anchors.
-fn roots(common: &CommonArgs) -> Result<Vec<Certificate>, String> {
+/// Compiled-in web roots, and the measured extra ones of a virtual environment.
+fn roots(common: &CommonArgs) -> Result<Roots, String> {
     let web = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
-    let mut roots: Vec<Certificate> = web
-        .map(|der| Certificate {
-            encoding: CertificateEncoding::Der,
-            data: der.to_vec(),
-        })
-        .collect();
-    if let (Some(extra), true) = (&common.extra_roots, common.insecure_virtual) {
-        let data = BASE64_STANDARD
-            .decode(extra)
-            .map_err(|error| format!("--extra-roots: {error}"))?;
-        roots.push(Certificate {
-            encoding: CertificateEncoding::Pem,
-            data,
-        });
-    }
-    Ok(roots)
+    let web = web.map(|der| der.to_vec()).collect();
+    let extra = match (&common.extra_roots, common.insecure_virtual) {
+        (Some(extra), true) => {
+            let pem = BASE64_STANDARD.decode(extra);
+            Some(pem.map_err(|error| format!("--extra-roots: {error}"))?)
+        }
+        _ => None,
+    };
+    Ok(Roots::Only(web, extra))
 }
 
 #[cfg(test)]
@@ -302,11 +262,11 @@ mod tests {
             common: CommonArgs,
         }
         let cli = <Cli as clap::Parser>::parse_from(["code-launcher"]);
-        let roots = roots(&cli.common).unwrap();
-        let known: Vec<String> = roots
-            .iter()
-            .map(|root| hex::encode(Sha256::digest(&root.data)))
-            .collect();
+        let Ok(Roots::Only(web, None)) = roots(&cli.common) else {
+            panic!("other roots than the compiled-in ones");
+        };
+        let hash = |root: &Vec<u8>| hex::encode(Sha256::digest(root));
+        let known: Vec<String> = web.iter().map(hash).collect();
         for (name, hash) in AZURE {
             assert!(known.iter().any(|known| known == hash), "{name}");
         }

@@ -8,7 +8,6 @@ use cleanroom_spec::{AccessPointType, Application, Specification};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sidecar_http::services::{self, Service};
-use url::Url;
 
 use crate::dataset::{Dataset, KeyAccess};
 use crate::{
@@ -377,6 +376,7 @@ impl Builder<'_> {
         if let Some(hmac) = &dataset.manifest_hmac {
             args.extend(["--manifest-hmac", hmac]);
         }
+        args.extend(dataset.s3_arguments());
         let mut container = self.sidecar(
             &dataset.service,
             "blobfuse-shim",
@@ -389,21 +389,7 @@ impl Builder<'_> {
         container.group = 0;
         container.capabilities = capabilities(&["SETGID", "SETPCAP", "SETUID", "SYS_ADMIN"]);
         container.devices = BTreeSet::from(["/dev/fuse".to_owned()]);
-        let account = Url::parse(&point.store.provider.url)
-            .ok()
-            .and_then(|url| {
-                url.host_str()
-                    .and_then(|host| host.split('.').next())
-                    .map(ToOwned::to_owned)
-            })
-            .unwrap_or_default();
         let variables = [
-            ("AZURE_STORAGE_ACCOUNT", account),
-            ("AZURE_STORAGE_ACCOUNT_CONTAINER", point.store.name.clone()),
-            (
-                "AZURE_STORAGE_BLOB_ENDPOINT",
-                point.store.provider.url.clone(),
-            ),
             ("ACCESS_NAME", point.name.clone()),
             ("CLIENT_ID", point.identity.client_id.clone()),
             ("TENANT_ID", point.identity.tenant_id.clone()),
@@ -421,6 +407,7 @@ impl Builder<'_> {
         });
         container.env = variables
             .into_iter()
+            .chain(dataset.account())
             .chain(key)
             .map(|(name, value)| (name.to_owned(), value))
             .collect();

@@ -1,4 +1,6 @@
-use cleanroom_spec::{AccessPoint, AccessPointType, EncryptionMode, Format, VaultKind};
+use cleanroom_spec::{
+    AccessPoint, AccessPointType, EncryptionMode, Format, ResourceType, S3Access, VaultKind,
+};
 use serde_json::{Value, json};
 use sidecar_http::services::{self, Service};
 use url::{Position, Url};
@@ -13,6 +15,8 @@ pub(crate) struct Dataset<'a> {
     pub(crate) format: Option<Format>,
     /// Keyed tree head of the manifest of a source.
     pub(crate) manifest_hmac: Option<String>,
+    /// Of a dataset in S3-compatible storage.
+    pub(crate) s3: Option<S3Access>,
     /// None where the storage service encrypts with a key of its own.
     pub(crate) key: Option<KeyAccess>,
 }
@@ -43,8 +47,13 @@ impl<'a> Dataset<'a> {
         if point.protection.privacy_policy.is_some() {
             return Err(unsupported("a privacy policy".to_owned()));
         }
+        let s3 = match point.store.kind {
+            ResourceType::AwsS3 => Some(point.store.s3_access()?),
+            _ => None,
+        };
         let dataset = Self {
             point,
+            s3,
             service: services::shim(&point.name, uid),
             mode: configuration.encryption_mode,
             format: configuration.format,
@@ -84,6 +93,49 @@ impl<'a> Dataset<'a> {
             key: Some(key),
             ..dataset
         })
+    }
+
+    /// Where a dataset in S3-compatible storage lies, and the sealed key to it, as its shim's arguments; else none.
+    pub(crate) fn s3_arguments(&self) -> Vec<&str> {
+        let Some(s3) = &self.s3 else {
+            return Vec::new();
+        };
+        let store = &self.point.store;
+        let mut arguments = vec![
+            "--store",
+            "s3",
+            "--s3-endpoint",
+            &store.provider.url,
+            "--s3-region",
+            &s3.region,
+            "--container",
+            &store.name,
+            "--s3-credentials",
+            &s3.sealed_access_key,
+        ];
+        if !s3.prefix.is_empty() {
+            arguments.extend(["--sub-directory", &s3.prefix]);
+        }
+        arguments
+    }
+
+    /// Where a dataset in blob storage lies, as its shim's variables; else none.
+    pub(crate) fn account(&self) -> Vec<(&'static str, String)> {
+        if self.s3.is_some() {
+            return Vec::new();
+        }
+        let store = &self.point.store;
+        let url = Url::parse(&store.provider.url).ok();
+        let host = url.as_ref().and_then(Url::host_str);
+        let account = host.and_then(|host| host.split('.').next());
+        vec![
+            (
+                "AZURE_STORAGE_ACCOUNT",
+                account.unwrap_or_default().to_owned(),
+            ),
+            ("AZURE_STORAGE_ACCOUNT_CONTAINER", store.name.clone()),
+            ("AZURE_STORAGE_BLOB_ENDPOINT", store.provider.url.clone()),
+        ]
     }
 
     /// `https://host[:port]` of an endpoint of the request. More than that would be refused where the endpoint is used.

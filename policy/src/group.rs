@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::PolicyError;
 
-/// Policies that allow everything and are published with their private keys' evidence (governance reference §1.3).
+/// Policies that allow everything and are published with their private keys' evidence.
 const ALLOW_ALL: [&str; 2] = [
     "73973b78d70cc68353426de188db5dfc57e5b766e399935fb73a61127ea26d20",
     "7ec5120f0f497e22b18e59ed702ed82e2732562245c9a944f54cd41db4f491af",

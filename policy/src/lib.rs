@@ -1,4 +1,4 @@
-//! One model of the container group, and every form of deployment made from it (design §2).
+//! One model of the container group, and every form of deployment made from it (`docs/architecture.md`).
 //!
 //! [`build`] turns a validated specification and the image manifest into a [`ContainerGroup`]. Everything else is an emitter
 //! over the same value, the CCE policy that the hardware measures among them ([`emit::cce`]): a container that is described

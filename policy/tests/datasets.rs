@@ -192,3 +192,71 @@ fn a_dataset_without_a_key_has_one_nowhere_in_the_group() {
     let grants = secrets.iter().position(|arg| arg == "--grants").unwrap();
     assert_eq!(secrets[grants + 1], "W10=");
 }
+
+/// Sealed under another dataset's key: no program but the shim and its owner can tell.
+const SEALED: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+fn in_s3(prefix: &str) -> Specification {
+    let mut spec = spec();
+    let point = &mut spec.datasources[0];
+    point.store.kind = cleanroom_spec::ResourceType::AwsS3;
+    point.store.name = "a.bucket".to_owned();
+    point.store.provider.protocol = cleanroom_spec::ProtocolType::AwsS3;
+    point.store.provider.url = "https://s3.eu-north-1.amazonaws.com".to_owned();
+    point.store.provider.configuration = cleanroom_spec::S3Access {
+        region: "eu-north-1".to_owned(),
+        prefix: prefix.to_owned(),
+        sealed_access_key: SEALED.to_owned(),
+    }
+    .to_text()
+    .unwrap();
+    point.protection.proxy_type = cleanroom_spec::ProxyType::ReadOnlyS3;
+    point.protection.configuration =
+        r#"{"KeyType":"KEK","EncryptionMode":"CSE","format":"v2"}"#.to_owned();
+    spec
+}
+
+#[test]
+fn a_bucket_and_its_sealed_access_key_are_measured_arguments_of_the_shim_and_nothing_of_azure_is() {
+    let spec = in_s3("a/b");
+    spec.validate().unwrap();
+    let group = build(&spec, &deployment(), &images()).unwrap();
+    let shims = group.all().filter(|c| c.image.name == "blobfuse-shim");
+    let mut found = 0;
+    for shim in shims {
+        let is_source = shim.name == "fabrikam-input-blobfuse";
+        found += usize::from(is_source);
+        for argument in ["--store", "--s3-endpoint", "--s3-credentials"] {
+            assert_eq!(shim.command.iter().any(|one| one == argument), is_source);
+        }
+        let of_azure = shim.env.keys().filter(|name| name.starts_with("AZURE_"));
+        assert_eq!(of_azure.count(), if is_source { 0 } else { 3 });
+        if is_source {
+            let at = shim
+                .command
+                .iter()
+                .position(|one| one == "--store")
+                .unwrap();
+            assert_eq!(
+                shim.command[at..],
+                [
+                    "--store",
+                    "s3",
+                    "--s3-endpoint",
+                    "https://s3.eu-north-1.amazonaws.com",
+                    "--s3-region",
+                    "eu-north-1",
+                    "--container",
+                    "a.bucket",
+                    "--s3-credentials",
+                    SEALED,
+                    "--sub-directory",
+                    "a/b"
+                ]
+            );
+        }
+    }
+    assert_eq!(found, 1);
+    let other = build(&in_s3("a"), &deployment(), &images()).unwrap();
+    assert_ne!(host_data(&group), host_data(&other));
+}

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{Mode, Options, codec};
+use crate::{Mode, Options, buffers, codec};
 
 /// Memory is counted in pages of this many bytes.
 const PAGE: u64 = 4096;
@@ -26,7 +26,7 @@ impl Shares {
         let slot = codec::upload_room(mode);
         let most = options.uploads.max(1) as u64;
         let slots = (options.memory / 4 / slot).clamp(1, most);
-        let others = options.answers() + options.spare() + slots * slot;
+        let others = options.answers() + buffers::share(options.memory) + slots * slot;
         let pool = options.memory.saturating_sub(others);
         Self { slot, slots, pool }
     }

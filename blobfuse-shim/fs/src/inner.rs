@@ -100,7 +100,8 @@ impl Inner {
         Self {
             budget: Budget::new(pool),
             cache: Arc::new(Cache::new()),
-            buffers: Arc::new(Buffers::new(options.spare())),
+            buffers: (options.buffers.clone())
+                .unwrap_or_else(|| Arc::new(Buffers::of(options.memory))),
             slots: Arc::new(Semaphore::new(usize::try_from(slots).unwrap_or(1))),
             answers: Semaphore::new(answers),
             most_slots: slots,

@@ -35,6 +35,7 @@ mod tree;
 mod version;
 mod write;
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use blob_format::Params;
@@ -42,6 +43,7 @@ use blob_format::azure::{Integrity, RegionSize};
 use blob_format::v1::BlockSize;
 
 pub use budget::least_memory;
+pub use buffers::Buffers;
 pub use error::FsError;
 pub use findings::Finding;
 pub use seal::Sealed;
@@ -90,6 +92,8 @@ pub struct Options {
     pub copy_limit: u64,
     /// How envelopes of Azure client-side encryption call the data key: the name of the secret that holds it wrapped.
     pub key_id: String,
+    /// Unused buffers, if the store receives content in them, too.
+    pub buffers: Option<Arc<Buffers>>,
 }
 
 impl Default for Options {
@@ -107,6 +111,7 @@ impl Default for Options {
             hole_limit: 64 << 30,
             copy_limit: 64 << 30,
             key_id: String::new(),
+            buffers: None,
         }
     }
 }
@@ -115,11 +120,6 @@ impl Options {
     /// The part of the memory that answers to reads under way may have.
     pub(crate) fn answers(&self) -> u64 {
         (self.memory / 16).clamp(64 << 10, 16 << 20)
-    }
-
-    /// The part of the memory that unused buffers may have.
-    pub(crate) fn spare(&self) -> u64 {
-        (self.memory / 16).min(8 << 20)
     }
 }
 

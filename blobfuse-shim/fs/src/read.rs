@@ -262,7 +262,9 @@ impl Inner {
         let buffers = Arc::clone(&self.buffers);
         let work = move || {
             let spare = |length: usize| buffers.take(length).into_vec();
-            let opened = version.frame.open_with(index, clear, &sealed, &spare)?;
+            let opened = version.frame.open_with(index, clear, &sealed, &spare);
+            buffers.give_back(sealed);
+            let opened = opened?;
             match opened.len() as u64 == size {
                 true => Ok(buffers.wrap(opened)),
                 false => Err(FsError::Stale),

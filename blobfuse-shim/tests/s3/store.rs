@@ -75,6 +75,36 @@ async fn staged_blocks_are_invisible_and_go_with_the_commit() {
 }
 
 #[tokio::test]
+async fn what_an_interrupted_process_staged_is_committed_by_the_next_one_or_known_to_be_gone() {
+    let server = server();
+    let id = |number| BlockId::new([6; 8], number);
+    let first = server.bucket("resumed").await;
+    for (number, byte) in [(0, 1), (1, 2)] {
+        let body = Bytes::from(vec![byte; PART]);
+        first.put_block("a", id(number), body).await.unwrap();
+    }
+    let next = server.store(server.config("resumed"));
+    let end = Bytes::from_static(b"end");
+    next.put_block("a", id(2), end).await.unwrap();
+    let gone = [id(0), id(7)];
+    let gone = next.put_block_list("a", &gone, &Condition::Absent).await;
+    assert!(matches!(gone, Err(StoreError::BlocksGone)), "{gone:?}");
+    let ids = [id(0), id(1), id(2)];
+    let etag = next.put_block_list("a", &ids, &Condition::Absent).await;
+    let etag = etag.unwrap();
+    let length = 2 * PART as u64 + 3;
+    assert_eq!(next.head("a").await.unwrap().length, length);
+    let seam = PART as u64 - 1..PART as u64 + 1;
+    assert_eq!(next.get_range("a", seam, &etag).await.unwrap(), &[1, 2][..]);
+    let end = next.get_range("a", length - 3..length, &etag).await;
+    assert_eq!(end.unwrap(), &b"end"[..]);
+    let mut config = server.config("resumed");
+    config.prefix = ".cleanroom".to_owned();
+    let left = server.store(config).list("", false, None).await.unwrap();
+    assert_eq!(left.blobs, [], "of the first process, too");
+}
+
+#[tokio::test]
 async fn refusals_have_their_codes() {
     let server = server();
     server.bucket("refusals").await;

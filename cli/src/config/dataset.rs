@@ -3,9 +3,11 @@ use std::path::PathBuf;
 use cleanroom_spec::{
     AccessPoint, AccessPointType, CleanroomSecret, EncryptionMode, EncryptionSecret,
     EncryptionSecrets, Format, Identity, PrivacyProxySettings, ProtectionConfiguration,
-    ProtocolType, ProxyMode, ProxyType, Resource, ResourceType, SecretType, ServiceEndpoint,
+    ProtocolType, ProxyMode, ProxyType, Resource, ResourceType, S3Access, SecretType,
+    ServiceEndpoint,
 };
 
+use super::pin::{PinArgs, Pinned};
 use super::{change, identity_of};
 use crate::CliError;
 use crate::stores::{
@@ -32,9 +34,8 @@ pub struct DatasetArgs {
     /// `azure-cse-2.1` or `azure-cse-2.1-sealed`. The room reads and writes this one and no other.
     #[arg(long)]
     format: Option<Format>,
-    /// Pin the files of a source: the room reads it only as the manifest lists it that was written from here last.
-    #[arg(long)]
-    pin_manifest: bool,
+    #[command(flatten)]
+    pin: PinArgs,
     #[command(flatten)]
     keys: KeyArgs,
 }
@@ -69,42 +70,27 @@ pub(super) fn run(args: &DatasetArgs, kind: Kind) -> Result<(), CliError> {
     let stores: DataStores = stores::read(&args.datastore_config)?;
     let store = stores.find(&args.datastore_name)?;
     let access_name = args.name.as_deref().unwrap_or(&store.name);
+    let pinned = args.pin.of(kind, store)?;
     change(&args.cleanroom_config, |spec| {
         let identity = identity_of(spec, &args.keys.identity)?;
         let mut point = access_point(access_name, kind, store, args.format, identity, &args.keys)?;
-        if args.pin_manifest {
-            point.protection.configuration = pinned(&point, kind, store)?;
+        if let Some(Pinned::To(root)) = pinned {
+            let mut configuration = point.protection.configuration()?;
+            configuration.manifest_hmac = Some(root.to_string());
+            point.protection.configuration = configuration.to_text()?;
         }
         spec.put_access_point(point);
         Ok(())
-    })
+    })?;
+    if let Some(pinned) = pinned {
+        say(access_name, pinned);
+    }
+    Ok(())
 }
 
-/// The protection of a source whose files are pinned.
-fn pinned(point: &AccessPoint, kind: Kind, store: &DataStore) -> Result<String, CliError> {
-    let refused = |reason: &str| {
-        Err(CliError::Argument {
-            argument: "--pin-manifest",
-            reason: reason.to_owned(),
-        })
-    };
-    if kind == Kind::Sink {
-        return refused("a sink holds nothing yet");
-    }
-    if store.encryption_mode == EncryptionMode::Sse {
-        return refused("a room has no key to check the manifest of an SSE dataset");
-    }
-    if store.pending_manifest_hmac.is_some() {
-        return refused("an upload did not come to its end: run it again first");
-    }
-    let Some(hmac) = store.manifest()? else {
-        return refused(
-            "no manifest is known to be in storage: upload the files, or verify them, first",
-        );
-    };
-    let mut configuration = point.protection.configuration()?;
-    configuration.manifest_hmac = Some(hmac.to_string());
-    Ok(configuration.to_text()?)
+#[expect(clippy::print_stderr, reason = "a word to the person at the terminal")]
+fn say(access_name: &str, pinned: Pinned) {
+    eprintln!("{access_name}: {pinned}");
 }
 
 /// The access point of a datastore.
@@ -121,24 +107,22 @@ pub(super) fn access_point(
         EncryptionMode::Sse => keys.none().map(|()| None)?,
         _ => Some(keys.secrets(access_name, store)?),
     };
-    let (access, proxy_type) = match kind {
-        Kind::Source => (AccessPointType::ReadOnly, ProxyType::ReadOnlyBlobStorage),
-        Kind::Sink => (AccessPointType::ReadWrite, ProxyType::ReadWriteBlobStorage),
+    let s3 = store.s3()?;
+    let access = match kind {
+        Kind::Source => AccessPointType::ReadOnly,
+        Kind::Sink => AccessPointType::ReadWrite,
+    };
+    let proxy_type = match (kind, s3) {
+        (Kind::Source, None) => ProxyType::ReadOnlyBlobStorage,
+        (Kind::Sink, None) => ProxyType::ReadWriteBlobStorage,
+        (Kind::Source, Some(_)) => ProxyType::ReadOnlyS3,
+        (Kind::Sink, Some(_)) => ProxyType::ReadWriteS3,
     };
     Ok(AccessPoint {
         name: access_name.to_owned(),
         kind: access,
         path: String::new(),
-        store: Resource {
-            name: store.store_name.clone(),
-            kind: ResourceType::AzureBlobStorage,
-            id: store.name.clone(),
-            provider: ServiceEndpoint {
-                protocol: ProtocolType::AzureBlobStorage,
-                url: store.store_provider_url.clone(),
-                configuration: String::new(),
-            },
-        },
+        store: resource(store, s3)?,
         identity: identity.clone(),
         protection: PrivacyProxySettings {
             proxy_type,
@@ -147,6 +131,28 @@ pub(super) fn access_point(
             configuration: configuration.to_text()?,
             encryption_secret_access_identity: secrets.as_ref().map(|_| identity),
             encryption_secrets: secrets,
+        },
+    })
+}
+
+/// Where the dataset lies.
+fn resource(store: &DataStore, s3: Option<&S3Access>) -> Result<Resource, CliError> {
+    let (kind, protocol, configuration) = match s3 {
+        None => (
+            ResourceType::AzureBlobStorage,
+            ProtocolType::AzureBlobStorage,
+            String::new(),
+        ),
+        Some(access) => (ResourceType::AwsS3, ProtocolType::AwsS3, access.to_text()?),
+    };
+    Ok(Resource {
+        name: store.store_name.clone(),
+        kind,
+        id: store.name.clone(),
+        provider: ServiceEndpoint {
+            protocol,
+            url: store.store_provider_url.clone(),
+            configuration,
         },
     })
 }
@@ -162,6 +168,7 @@ fn agreed(store: &DataStore, asked: Option<Format>) -> Result<Option<Format>, Cl
                 recorded.as_str()
             ),
         }),
+        (_, Some(asked)) if store.s3.is_some() => crate::datastore::fits_s3(asked).map(Some),
         _ => Ok(asked.or(store.format)),
     }
 }

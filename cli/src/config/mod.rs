@@ -3,6 +3,7 @@
 mod application;
 mod dataset;
 mod identity;
+mod pin;
 mod schema;
 mod tag;
 mod telemetry;

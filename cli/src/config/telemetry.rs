@@ -8,8 +8,8 @@ use super::dataset::{KeyArgs, Kind, access_point};
 use super::{change, identity_of, read_specification};
 use crate::CliError;
 use crate::credential::Azure;
-use crate::datastore::{self, AddArgs, Mode};
-use crate::stores::{self, DataStores};
+use crate::datastore::{self, AddArgs, Mode, S3Args};
+use crate::stores::{self, DataStores, StoreType};
 
 const LOGS: &str = "application-telemetry";
 const TELEMETRY: &str = "infrastructure-telemetry";
@@ -105,11 +105,12 @@ async fn sink(
                 secretstore: args.datastore_secret_store.clone(),
                 secretstore_config: args.keys.secretstore_config.clone(),
                 encryption_mode: args.encryption_mode,
-                backingstore_type: "Azure_BlobStorage".to_owned(),
+                backingstore_type: StoreType::AzureBlobStorage,
                 backingstore_id: args.storage_account.clone(),
                 container_name: container,
                 format: None,
                 key_id: None,
+                s3: S3Args::default(),
             };
             datastore::add(add, azure).await?
         }

@@ -2,10 +2,12 @@ use std::path::PathBuf;
 
 use cleanroom_spec::{EncryptionMode, Format};
 
-use super::open;
+use super::{S3Args, open};
 use crate::credential::Azure;
 use crate::secretstore::https as https_url;
-use crate::stores::{self, DataStore, DataStores, SecretStores, SupportedSecret, absolute};
+use crate::stores::{
+    self, DataStore, DataStores, SecretStores, StoreType, SupportedSecret, absolute,
+};
 use crate::{CliError, deks};
 
 /// Encryption modes of a datastore.
@@ -50,12 +52,12 @@ pub(crate) struct AddArgs {
     #[arg(long)]
     pub encryption_mode: Mode,
     /// Kind of store.
-    #[arg(long, value_parser = ["Azure_BlobStorage"])]
-    pub backingstore_type: String,
-    /// ARM id or blob URL of the account.
+    #[arg(long, value_enum)]
+    pub backingstore_type: StoreType,
+    /// ARM id or blob URL of the account, or URL of the S3-compatible service.
     #[arg(long)]
     pub backingstore_id: String,
-    /// Container; the datastore's name by default.
+    /// Container, or bucket; the datastore's name by default.
     #[arg(long)]
     pub container_name: Option<String>,
     /// Layout of files under CSE: `v2` (by default), `cse-v1`, `cse-v1-4m`, `azure-cse-2.1` or `azure-cse-2.1-sealed`.
@@ -64,6 +66,8 @@ pub(crate) struct AddArgs {
     /// How the files of Azure client-side encryption call the data key: the name that the wrapped key will have.
     #[arg(long)]
     pub key_id: Option<String>,
+    #[command(flatten)]
+    pub s3: S3Args,
 }
 
 /// Adds a datastore: container, key, entry. A container that cannot be made yet (a role that has not reached the service)
@@ -93,14 +97,19 @@ pub(crate) async fn add(args: AddArgs, azure: &Azure) -> Result<DataStore, CliEr
             wanted: "data key on this machine",
         });
     }
-    let store = DataStore {
+    let url = match args.backingstore_type {
+        StoreType::AzureBlobStorage => account_url(&args.backingstore_id)?,
+        StoreType::AwsS3 => https_url("--backingstore-id", &args.backingstore_id)?,
+    };
+    let mut store = DataStore {
         store_name: args.container_name.unwrap_or_else(|| args.name.clone()),
         name: args.name,
         secretstore_config,
         secretstore_name: args.secretstore,
         encryption_mode: args.encryption_mode.into(),
         store_type: args.backingstore_type,
-        store_provider_url: account_url(&args.backingstore_id)?,
+        store_provider_url: url,
+        s3: None,
         format: args.format.filter(|format| *format != Format::V2),
         key_id: args.key_id,
         manifest_hmac: None,
@@ -109,10 +118,27 @@ pub(crate) async fn add(args: AddArgs, azure: &Azure) -> Result<DataStore, CliEr
     };
     let key = deks::path(&folder.store_provider_url, &store.name);
     deks::must_be_new(&key)?;
-    open::container(&store, azure, None)?
-        .create_container()
-        .await?;
-    deks::create(&key)?;
+    match args.s3.place(&store)? {
+        None => {
+            open::container(&store, azure, None)?
+                .create_container()
+                .await?;
+            deks::create(&key)?;
+        }
+        Some(place) => {
+            // A dataset made exactly a folder (`upload --mirror`) would take the other's files away.
+            let mut others = stores.datastores.iter();
+            if let Some(other) = others.find(|other| place.overlaps(other, &store)) {
+                return Err(CliError::Exists {
+                    kind: "in or around this place, datastore",
+                    name: other.name.clone(),
+                });
+            }
+            let access = place.try_access_key(&store, azure).await?;
+            deks::create(&key)?;
+            store.s3 = Some(place.seal(&store, &access)?);
+        }
+    }
     stores::update(&args.config, |stores| {
         stores.datastores.push(store.clone());
         Ok(store)

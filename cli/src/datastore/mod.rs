@@ -4,6 +4,7 @@ mod add;
 mod local;
 pub(crate) mod open;
 mod remote;
+mod s3;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use clap::Subcommand;
 
 pub(crate) use self::add::{AddArgs, Mode, add};
 pub(crate) use self::remote::download;
+pub(crate) use self::s3::{S3Args, fits_s3};
 use crate::CliError;
 use crate::credential::Access;
 use crate::stores::{self, DataStore, DataStores};
@@ -20,8 +22,10 @@ use crate::transfer::{Journal, Known, Limits, Moved};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataStoreCommand {
-    /// Makes a data key and a container.
+    /// Makes a data key and a container; a bucket must be there.
     Add(AddArgs),
+    /// Seals another access key for a datastore in S3-compatible storage.
+    SealAccessKey(s3::SealArgs),
     /// Encrypts and uploads the files of a folder, and writes the manifest that lists them.
     Upload(remote::UploadArgs),
     /// Downloads, verifies and decrypts to `<dst>/<datastore>/<container>/`.
@@ -138,6 +142,7 @@ fn journal(config: &Path, name: &str, what: &str) -> Result<Journal, CliError> {
 pub(crate) async fn run(command: DataStoreCommand, access: &Access) -> Result<(), CliError> {
     match command {
         DataStoreCommand::Add(args) => add(args, &access.azure()?).await.map(|_| ()),
+        DataStoreCommand::SealAccessKey(args) => s3::seal_again(&args, &access.azure()?).await,
         DataStoreCommand::Upload(args) => remote::upload(&args, &access.azure()?).await,
         DataStoreCommand::Download(args) => remote::download_again(&args, &access.azure()?).await,
         DataStoreCommand::Encrypt(args) => local::encrypt(&args).await,

@@ -1,11 +1,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use blob_store::{AzureConfig, AzureStore, CustomerKey};
+use blob_store::{
+    AzureConfig, AzureStore, BlobStore, CustomerKey, S3Config, S3Credentials, S3Store,
+};
 use cleanroom_crypto::Dek;
 use cleanroom_spec::{EncryptionMode, Format};
 use url::Url;
 
+use super::s3;
 use crate::credential::Azure;
 use crate::stores::DataStore;
 use crate::transfer::{Dataset, Folder, Journal, Layout, Place};
@@ -14,6 +17,12 @@ use crate::{CliError, deks};
 /// A datastore in its container.
 pub(crate) fn remote(store: &DataStore, azure: &Azure) -> Result<Arc<Dataset>, CliError> {
     let dek = Arc::new(deks::load(store)?);
+    if let Some(access) = store.s3()? {
+        let credentials = s3::credentials(store, access, &dek)?;
+        let place = (access.region.as_str(), access.prefix.as_str());
+        let bucket: Arc<dyn BlobStore> = Arc::new(bucket(store, place, credentials, azure)?);
+        return dataset(store, dek, Place::Container(bucket));
+    }
     let key = match store.encryption_mode {
         EncryptionMode::Cpk => Some(CustomerKey::new(&dek)),
         EncryptionMode::Cse | EncryptionMode::Sse => None,
@@ -68,6 +77,40 @@ fn dataset(store: &DataStore, dek: Arc<Dek>, place: Place) -> Result<Arc<Dataset
         dek,
         place,
     }))
+}
+
+/// The bucket of a datastore: region and folder in it.
+pub(super) fn bucket(
+    store: &DataStore,
+    (region, prefix): (&str, &str),
+    credentials: S3Credentials,
+    azure: &Azure,
+) -> Result<S3Store, CliError> {
+    let endpoint = s3::endpoint(store)?;
+    let mut config = S3Config::new(endpoint, &store.store_name, region, credentials);
+    prefix.clone_into(&mut config.prefix);
+    Ok(S3Store::new(config, azure.client())?)
+}
+
+/// Removes what transfers that were interrupted a week ago left in a bucket; the next one does, if this one cannot.
+#[expect(
+    clippy::print_stderr,
+    reason = "a warning to the person at the terminal"
+)]
+pub(super) async fn sweep(store: &DataStore, azure: &Azure) -> Result<(), CliError> {
+    let Some(access) = store.s3()? else {
+        return Ok(());
+    };
+    let credentials = s3::credentials(store, access, &deks::load(store)?)?;
+    let place = (access.region.as_str(), access.prefix.as_str());
+    let bucket = bucket(store, place, credentials, azure)?;
+    if let Err(error) = bucket.remove_abandoned().await {
+        eprintln!(
+            "{}: parts of interrupted transfers stay in the bucket: {error}",
+            store.name
+        );
+    }
+    Ok(())
 }
 
 /// The container of a datastore.

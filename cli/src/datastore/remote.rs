@@ -57,6 +57,7 @@ pub(crate) struct ConvertArgs {
 
 pub(super) async fn upload(args: &UploadArgs, azure: &Azure) -> Result<(), CliError> {
     let store = args.which.store()?;
+    open::sweep(&store, azure).await?;
     let upload = Upload {
         to: &*open::remote(&store, azure)?,
         engine: &Engine::new(&args.limits),
@@ -140,13 +141,15 @@ async fn fetch(
 pub(super) async fn convert(args: &ConvertArgs, azure: &Azure) -> Result<(), CliError> {
     let stores: DataStores = stores::read(&args.which.config)?;
     let (from, to) = (stores.find(&args.which.name)?, stores.find(&args.to)?);
-    if (&from.store_provider_url, &from.store_name) == (&to.store_provider_url, &to.store_name) {
+    let folder = to.s3()?.map_or("", |access| &access.prefix);
+    if from.overlaps(to, folder) {
         return Err(CliError::Argument {
             argument: "--to",
             reason: "is the same container; the old dataset stays until the new one is verified"
                 .to_owned(),
         });
     }
+    open::sweep(to, azure).await?;
     // Two engines of half the memory.
     let half = Limits {
         memory_mb: args.limits.memory_mb / 2,

@@ -1,4 +1,4 @@
-//! CCF's signed governance messages: COSE_Sign1 with an embedded payload (governance-identity §4.1).
+//! CCF's signed governance messages: COSE_Sign1 with an embedded payload (RFC 9052).
 
 use coset::cbor::value::Value;
 use coset::{CoseSign1Builder, HeaderBuilder, TaggedCborSerializable, iana};

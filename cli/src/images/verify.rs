@@ -25,7 +25,7 @@ pub struct VerifyArgs {
     /// `image-manifest.json`, or the signed one.
     #[arg(long, value_name = "FILE")]
     manifest: PathBuf,
-    /// The publisher's public key on P-384, PEM: the manifest must be signed with it.
+    /// The publisher's public key on P-384, PEM: the manifest must be signed with it. Without it the report says UNSIGNED.
     #[arg(long, value_name = "PEM")]
     key: Option<PathBuf>,
     /// Also compares the bills of materials and the provenance beside the manifest.
@@ -40,8 +40,12 @@ pub struct VerifyArgs {
 
 /// What was found, image by image.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Report {
-    verified: bool,
+    /// Everything is as the manifest lists it.
+    as_listed: bool,
+    /// The manifest is signed with the publisher's key; without `--key` nobody vouches for it.
+    signed: bool,
     images: Vec<Verdict>,
     files: Vec<Difference>,
 }
@@ -55,24 +59,33 @@ struct Verdict {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.signed {
+            writeln!(
+                f,
+                "UNSIGNED: no --key was given, so that anybody may have written this manifest"
+            )?;
+        }
         for image in &self.images {
             let word = if image.differences.is_empty() {
-                "as published"
+                "as listed"
             } else {
                 "DIFFERS"
             };
-            writeln!(f, "{word:<12}  {}  {}", image.digest, image.name)?;
+            writeln!(f, "{word:<9}  {}  {}", image.digest, image.name)?;
             for difference in &image.differences {
                 writeln!(f, "    {}", said(difference))?;
             }
         }
         for difference in &self.files {
-            writeln!(f, "{:<12}  {}", "DIFFERS", said(difference))?;
+            writeln!(f, "{:<9}  {}", "DIFFERS", said(difference))?;
         }
-        f.write_str(if self.verified {
-            "verified"
-        } else {
-            "NOT verified"
+        f.write_str(match (self.as_listed, self.signed) {
+            (true, true) => "verified: all is as the signed manifest lists it",
+            (true, false) => "all is as the UNSIGNED manifest lists it",
+            (false, true) => "NOT verified: not all is as the signed manifest lists it",
+            (false, false) => {
+                "NOT verified: not all is as the manifest lists it, and it is UNSIGNED"
+            }
         })
     }
 }
@@ -83,11 +96,15 @@ fn said(difference: &Difference) -> String {
         expected,
         actual,
     } = difference;
-    format!("{what}: {actual}, published is {expected}")
+    format!("{what}: {actual}, listed is {expected}")
 }
 
 pub(crate) async fn run(args: VerifyArgs, access: &Access) -> Result<ExitCode, CliError> {
     let manifest = read_manifest(&args.manifest, args.key.as_deref())?;
+    let platform: Platform = manifest.platform.parse().map_err(|_| {
+        let refused = format!("{:?} is no platform", manifest.platform);
+        CliError::file(&args.manifest, refused)
+    })?;
     let layout = Path::new(&args.source);
     let in_registry = !layout.exists() && names_registry(&args.source);
     let mut images = Vec::new();
@@ -104,9 +121,9 @@ pub(crate) async fn run(args: VerifyArgs, access: &Access) -> Result<ExitCode, C
                 }
             }
         };
-        let (expected, platform) = (image.clone(), manifest.platform.clone());
+        let (expected, platform) = (image.clone(), platform.clone());
         let verdict =
-            tokio::task::spawn_blocking(move || judge(source.as_ref(), &expected, &platform));
+            tokio::task::spawn_blocking(move || judge(source.as_ref(), &expected, platform));
         let verdict = verdict.await;
         images.push(
             verdict.map_err(|error| CliError::io("a thread", std::io::Error::other(error)))??,
@@ -119,20 +136,20 @@ pub(crate) async fn run(args: VerifyArgs, access: &Access) -> Result<ExitCode, C
     };
     let same = images.iter().all(|image| image.differences.is_empty());
     let report = Report {
-        verified: same && files.is_empty() && !images.is_empty(),
+        as_listed: same && files.is_empty() && !images.is_empty(),
+        signed: args.key.is_some(),
         images,
         files,
     };
-    show(&report, args.output, report.verified)
+    show(&report, args.output, report.as_listed)
 }
 
 /// Hashes an image anew and compares it. An image that is not whole is an error; one that is another is a difference.
 fn judge(
     source: &dyn ImageSource,
     expected: &PublishedImage,
-    platform: &str,
+    platform: Platform,
 ) -> Result<Verdict, CliError> {
-    let platform: Platform = platform.parse().unwrap_or_else(|_| Platform::linux_amd64());
     let wanted = Wanted {
         platform,
         name: Some(expected.digest.clone()),

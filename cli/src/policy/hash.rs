@@ -73,7 +73,7 @@ enum Source {
     Path(PathBuf),
     Stdin,
     Engine(BlockingReader, String),
-    Registry(RegistryImage),
+    Registry(Box<RegistryImage>),
 }
 
 pub(crate) async fn run(args: HashArgs, access: &Access) -> Result<ExitCode, CliError> {
@@ -158,7 +158,8 @@ async fn find(args: &HashArgs, access: &Access) -> Result<Source, CliError> {
         return Ok(Source::Path(path.to_owned()));
     }
     let remote = args.remote.registry(access)?;
-    Ok(Source::Registry(RegistryImage::open(text, &remote).await?))
+    let image = RegistryImage::open(text, &remote).await?;
+    Ok(Source::Registry(Box::new(image)))
 }
 
 fn hash(
@@ -209,7 +210,7 @@ fn hash(
         }
         Source::Registry(image) => {
             let reference = image.reference();
-            images(&OciImages(image), Some(reference))
+            images(&OciImages(*image), Some(reference))
         }
     }
 }

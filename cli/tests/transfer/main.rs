@@ -87,7 +87,9 @@ async fn a_killed_download_goes_on_where_it_was() {
     );
     let download = "datastore download --name data --config datastores.yaml --dst out --parallel 1";
     let mut killed = owner.spawn(download);
-    owner.wait_for_journal("data.download-", "\"c\"").await;
+    // A line that begins so says that a file is whole; lines about its parts came before.
+    let whole = "\"path\":\"c\",\"content\"";
+    owner.wait_for_journal("data.download-", whole).await;
     killed.kill().unwrap();
     killed.wait().unwrap();
     owner.world.upsets().calm();

@@ -1,4 +1,4 @@
-//! The OCI bundle of the application (design §9).
+//! The OCI bundle of the application.
 
 use std::collections::BTreeMap;
 use std::path::Path;

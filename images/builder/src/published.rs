@@ -161,6 +161,10 @@ impl PublishedImages {
                 manifest.version, manifest.converter
             )));
         }
+        manifest
+            .platform
+            .parse::<Platform>()
+            .map_err(|error| refused(format!("{:?}: {error}", manifest.platform)))?;
         for image in &manifest.images {
             let layers = image.layers.iter();
             let digests = layers.flat_map(|layer| [&layer.blob, &layer.diff_id]);

@@ -272,11 +272,51 @@ fn a_signed_manifest_is_read_with_its_publishers_key_only() {
     // Signed, but no manifest of images.
     let nonsense = sign(b"{}", &private).unwrap();
     assert_eq!(read(&nonsense, &public), Err("CR-IMAGE-0013"));
-    let later = String::from_utf8(text)
-        .unwrap()
-        .replacen("\"version\": 1", "\"version\": 2", 1);
-    assert_eq!(
-        read(&sign(later.as_bytes(), &private).unwrap(), &public),
-        Err("CR-IMAGE-0013")
-    );
+    let text = String::from_utf8(text).unwrap();
+    for (written, other) in [
+        ("\"version\": 1", "\"version\": 2"),
+        ("linux/amd64", "linux"),
+    ] {
+        let other = text.replacen(written, other, 1);
+        assert_ne!(other, text);
+        let signed = sign(other.as_bytes(), &private).unwrap();
+        assert_eq!(read(&signed, &public), Err("CR-IMAGE-0013"), "{written}");
+    }
+}
+
+#[test]
+fn a_build_of_what_nobody_committed_says_so() {
+    let folder = TempDir::new().unwrap();
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git")
+            .args(["-c", "user.name=n", "-c", "user.email=e@example"])
+            .args(arguments)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let said = || {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../commit");
+        let output = Command::new(script).arg(folder.path()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    git(&["init", "--quiet"]);
+    write(".gitignore", "/built\n");
+    write("source", "one");
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "--message", "first"]);
+    let commit = git(&["rev-parse", "HEAD"]);
+    write("built", "by the build itself");
+    assert_eq!(said(), commit);
+    // A new file is built in as well as a changed one.
+    write("new", "module");
+    assert_eq!(said(), format!("{commit}-dirty"));
+    fs::remove_file(folder.path().join("new")).unwrap();
+    assert_eq!(said(), commit);
+    write("source", "two");
+    assert_eq!(said(), format!("{commit}-dirty"));
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sidecar_http::{Coded, chain};
 
@@ -75,10 +75,17 @@ impl FileExporter {
                         error = chain(error),
                         "telemetry was not written"
                     );
-                    self.lost.fetch_add(1, Ordering::Relaxed);
                 })?;
         }
         Ok(())
+    }
+
+    /// A batch that has come in: lost, unless it is said to be written.
+    pub(crate) fn expect(self: Arc<Self>) -> Expected {
+        Expected {
+            exporter: self,
+            written: false,
+        }
     }
 
     /// Whether every batch that came was written. A sender that repeats a batch cannot be told from one that sends another,
@@ -127,6 +134,26 @@ impl FileExporter {
             .mode(0o644)
             .custom_flags(libc_nofollow())
             .open(&path)
+    }
+}
+
+/// A batch on its way into the files.
+pub(crate) struct Expected {
+    exporter: Arc<FileExporter>,
+    written: bool,
+}
+
+impl Expected {
+    pub(crate) fn written(mut self) {
+        self.written = true;
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        if !self.written {
+            self.exporter.lost.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -251,12 +278,9 @@ mod tests {
         };
         let (_directory, exporter) = exporter(limits);
         exporter.export(batch(Some("identity"))).unwrap();
-        exporter.complete().unwrap();
         let error = exporter.export(batch(Some("secrets"))).unwrap_err();
         assert!(matches!(error, CollectorError::TooManyServices { .. }));
         exporter.export(batch(Some("identity"))).unwrap();
-        let error = exporter.complete().unwrap_err();
-        assert!(matches!(error, CollectorError::Incomplete { batches: 1 }));
     }
 
     #[test]

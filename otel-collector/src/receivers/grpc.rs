@@ -3,7 +3,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::IntoResponse;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{
     LogsService, LogsServiceServer,
@@ -83,6 +83,7 @@ impl LogsService for Receiver {
 
 /// The three OTLP services.
 pub(crate) fn router(exporter: Arc<FileExporter>) -> Router {
+    let counted = from_fn_with_state(Arc::clone(&exporter), super::counted);
     let receiver = Receiver(exporter);
     let gzip = CompressionEncoding::Gzip;
     tonic::service::Routes::new(
@@ -101,6 +102,7 @@ pub(crate) fn router(exporter: Arc<FileExporter>) -> Router {
             .max_decoding_message_size(MAX_MESSAGE),
     )
     .into_axum_router()
+    .route_layer(counted)
     .fallback(unknown)
     .layer(map_response(final_if_too_large))
 }

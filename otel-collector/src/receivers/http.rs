@@ -4,6 +4,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use flate2::read::GzDecoder;
@@ -32,6 +33,7 @@ pub(crate) fn routes(exporter: Arc<FileExporter>) -> Routes {
 }
 
 fn add<S: Signal>(routes: Routes, exporter: &Arc<FileExporter>) -> Routes {
+    let counted = from_fn_with_state(Arc::clone(exporter), super::counted);
     let exporter = Arc::clone(exporter);
     routes.quiet_route(
         &format!("/v1/{}", S::NAME),
@@ -43,7 +45,8 @@ fn add<S: Signal>(routes: Routes, exporter: &Arc<FileExporter>) -> Routes {
                     Err(error) => refusal(json, error),
                 }
             },
-        ),
+        )
+        .route_layer(counted),
         Callers::AnySidecar,
     )
 }

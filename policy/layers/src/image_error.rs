@@ -170,6 +170,16 @@ pub enum ImageError {
         /// What it says.
         reason: String,
     },
+    /// A registry wants a token to be asked for where the credential would be in clear. Nothing was sent there.
+    #[error("{place} did not give {what}: {reason}; nothing was sent there")]
+    Realm {
+        /// Which registry.
+        place: String,
+        /// What was asked for.
+        what: String,
+        /// Where it points, and why that is refused.
+        reason: String,
+    },
     /// The credential for a registry cannot be had.
     #[error("the credential for {registry}: {reason}")]
     Credential {
@@ -222,6 +232,7 @@ impl ImageError {
             Self::Remote { .. } => "CR-LAYER-0047",
             Self::Denied { .. } => "CR-LAYER-0048",
             Self::Credential { .. } => "CR-LAYER-0049",
+            Self::Realm { .. } => "CR-LAYER-0050",
         }
     }
 }

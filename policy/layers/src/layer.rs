@@ -1,6 +1,7 @@
 //! The hash of one layer.
 
 use std::io::{BufRead, Read};
+use std::sync::atomic::AtomicU64;
 use std::thread;
 
 use crossbeam_channel::bounded;
@@ -130,6 +131,16 @@ pub fn hash_layer(
     expected: &Expected,
     limits: &Limits,
 ) -> Result<LayerHash, LayerError> {
+    hash_counted(source, expected, limits, &AtomicU64::new(0))
+}
+
+/// The same, and adds up the bytes that were unpacked, also of what is no layer.
+pub(crate) fn hash_counted(
+    source: impl Read + Send,
+    expected: &Expected,
+    limits: &Limits,
+    unpacked: &AtomicU64,
+) -> Result<LayerHash, LayerError> {
     let workers = thread::available_parallelism().map_or(1, |cores| cores.get().min(8));
     thread::scope(|scope| {
         let (to_hasher, for_hasher) = bounded(QUEUE);
@@ -141,6 +152,7 @@ pub fn hash_layer(
             hasher: to_hasher,
             reader: to_reader,
             spare,
+            unpacked,
         };
         let blob = scope.spawn(move || read(source, expected, limits, outlets));
         let hasher_spare = to_spare.clone();

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
 use flate2::bufread::MultiGzDecoder;
@@ -21,11 +22,13 @@ const ZSTD_WINDOW: u32 = 27;
 pub(crate) type Chunk = Arc<Vec<u8>>;
 
 /// Where the pieces go.
-pub(crate) struct Outlets {
+pub(crate) struct Outlets<'o> {
     pub(crate) hasher: Sender<Chunk>,
     pub(crate) reader: Sender<Chunk>,
     /// Buffers that nobody needs any more.
     pub(crate) spare: Receiver<Vec<u8>>,
+    /// Bytes of all pieces so far.
+    pub(crate) unpacked: &'o AtomicU64,
 }
 
 /// What is known when a blob has been read to its end.
@@ -43,7 +46,7 @@ pub(crate) fn read(
     source: impl Read,
     expected: &Expected,
     limits: &Limits,
-    outlets: Outlets,
+    outlets: Outlets<'_>,
 ) -> Result<BlobRead, LayerError> {
     let mut blob = Blob::new(source, expected.size);
     let magic = blob.peek()?;
@@ -91,6 +94,7 @@ pub(crate) fn read(
         };
         chunk.truncate(filled);
         tar_size = tar_size.saturating_add(filled as u64);
+        outlets.unpacked.fetch_add(filled as u64, Ordering::Relaxed);
         limits.bytes(tar_size)?;
         if filled > 0 {
             let chunk = Arc::new(chunk);
@@ -210,13 +214,16 @@ impl<R: Read> Read for Blob<R> {
             self.peeked_read += read;
             return Ok(read);
         }
-        let read = match self.source.read(buffer) {
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
-            Err(error) => {
-                let kind = error.kind();
-                self.failure = Some(LayerError::Read { source: error });
-                return Err(kind.into());
+        let read = loop {
+            match self.source.read(buffer) {
+                Ok(read) => break read,
+                // Here, not above: the decoder of zstd takes an interruption for the end of its input.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    let kind = error.kind();
+                    self.failure = Some(LayerError::Read { source: error });
+                    return Err(kind.into());
+                }
             }
         };
         self.size = self.size.saturating_add(read as u64);

@@ -18,8 +18,9 @@ use std::fs;
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use image_layers::source::{Blobs, ImageSource, Input, OciImages, open_path};
-use image_layers::{Digest, ImageError};
+use flate2::write::GzEncoder;
+use image_layers::source::{Blobs, ImageSource, Input, OciImages, open_path, read_stream};
+use image_layers::{Digest, ImageError, Limits};
 use serde_json::json;
 
 use crate::common::draft::{Draft, INDEX, draft, find, layers, wanted};
@@ -122,7 +123,7 @@ fn refusal(content: &[u8]) -> Option<&'static str> {
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
@@ -206,4 +207,58 @@ fn an_image_archive_that_cannot_be_read_is_no_layer() {
     let link = json!({ "name": "manifest.json", "type": "2", "linkname": "/etc/passwd" });
     let error = open_path(written(&bytes(tar_of(&[link]))).path()).unwrap_err();
     assert!(matches!(error, ImageError::Missing { .. }), "{error:?}");
+}
+
+/// An archive of members, as a stream.
+fn archive(members: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, content) in members {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        builder
+            .append_data(&mut header, name, content.as_slice())
+            .unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+#[test]
+fn the_members_of_a_stream_may_not_cost_more_together_than_one_may() {
+    let limits = Limits {
+        bytes: 4 << 20,
+        ..Limits::default()
+    };
+    let refused = |members: &[(String, Vec<u8>)]| match read_stream(
+        archive(members).as_slice(),
+        "the stream",
+        &limits,
+    ) {
+        Ok(source) => panic!("{source:?}"),
+        Err(error) => error,
+    };
+    let gzip = |content: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
+    };
+    let megabyte = json!({ "name": "f", "data": { "fill": 7, "len": 1 << 20 } });
+    let layer = gzip(&bytes(tar_of(&[megabyte])));
+    let no_layer = gzip(&[b"no tar".as_slice(), &vec![7; 1 << 20]].concat());
+    let holes = bytes(tar_of(&[json!({
+        "name": "s", "pax": [["GNU.sparse.major", "0"], ["GNU.sparse.minor", "1"], ["GNU.sparse.numblocks", "0"],
+                             ["GNU.sparse.size", "1048576"]],
+    })]));
+    for content in [layer, no_layer, holes] {
+        let members = |count: usize| -> Vec<_> {
+            (0..count)
+                .map(|number| (format!("{number}.tar"), content.clone()))
+                .collect()
+        };
+        // Each alone, and three of them, are within the limit; the stream is no image only because it has no list.
+        assert_eq!(refused(&members(3)).code(), "CR-LAYER-0031");
+        let error = refused(&members(6));
+        assert_eq!(error.code(), "CR-LAYER-0036", "{error}");
+        assert!(error.to_string().contains("together"), "{error}");
+    }
 }

@@ -392,3 +392,28 @@ fn a_failing_source_is_reported_as_such() {
         );
     }
 }
+
+/// Gives a few bytes at a time, and is interrupted twenty times before each of them.
+struct Interrupted<'a>(&'a [u8], usize);
+
+impl Read for Interrupted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.1 += 1;
+        if !self.1.is_multiple_of(21) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let most = buffer.len().min(5);
+        self.0.read(&mut buffer[..most])
+    }
+}
+
+#[test]
+fn an_interrupted_read_is_repeated_however_the_layer_is_compressed() {
+    let good = layer();
+    let expected = hash(&good).unwrap().root_hash;
+    for blob in [good.clone(), gzip(&good), zstd(&good)] {
+        let source = Interrupted(&blob, 0);
+        let hash = hash_layer(source, &Expected::default(), &Limits::default()).unwrap();
+        assert_eq!(hash.root_hash, expected);
+    }
+}

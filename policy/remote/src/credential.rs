@@ -11,6 +11,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use image_layers::ImageError;
+use registry_client::Credential;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
@@ -25,22 +26,6 @@ const MOST_BYTES: u64 = 1 << 20;
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 /// Who presents an identity token to Azure's registries, instead of a name and a password.
 const TOKEN_USER: &str = "00000000-0000-0000-0000-000000000000";
-
-/// An account of a registry.
-pub struct Credential {
-    /// Name.
-    pub user: String,
-    /// Password, or a token in its place.
-    pub password: Zeroizing<String>,
-}
-
-impl std::fmt::Debug for Credential {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credential")
-            .field("user", &self.user)
-            .finish_non_exhaustive()
-    }
-}
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -10,7 +10,8 @@ mod engine;
 mod reader;
 mod registry;
 
-pub use credential::{Credential, docker_config, find_credential};
+pub use credential::{docker_config, find_credential};
 pub use engine::{DEFAULT_SOCKET, saved_image};
 pub use reader::BlockingReader;
 pub use registry::{RegistryAccess, RegistryImage, names_registry};
+pub use registry_client::Credential;

@@ -7,29 +7,15 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use image_layers::source::Blobs;
 use image_layers::{Digest, ImageError};
-use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
-use oci_client::errors::{DigestError, OciDistributionError};
-use oci_client::secrets::RegistryAuth;
-use oci_client::{Client, Reference};
+use registry_client::{Access, Reference, Registry, RegistryError, Roots};
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use crate::{BlockingReader, Credential, find_credential};
+use crate::{BlockingReader, find_credential};
 
-const MANIFEST_TYPES: [&str; 4] = [
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-];
-const CONNECT: Duration = Duration::from_secs(10);
-/// Between two parts of an answer.
-const SILENCE: Duration = Duration::from_secs(30);
-/// For a manifest, and until a blob begins.
-const DOCUMENT: Duration = Duration::from_secs(60);
 /// For the whole of a blob.
 const BLOB: Duration = Duration::from_secs(1800);
 
@@ -46,8 +32,7 @@ pub struct RegistryAccess {
 
 /// One image of a registry, or an index of images.
 pub struct RegistryImage {
-    client: Client,
-    /// By digest.
+    registry: Registry,
     image: Reference,
     account: String,
     digest: Digest,
@@ -88,7 +73,6 @@ impl RegistryImage {
             Digest::from_str(digest).map_err(|error| refused(error.to_string()))?;
         }
         let registry = image.registry().to_owned();
-        let client = client(&image, access).map_err(|error| refused(error.to_string()))?;
         let credential = match &access.docker_config {
             Some(config) => find_credential(config, &registry).await?,
             None => None,
@@ -97,19 +81,21 @@ impl RegistryImage {
             || "without a credential".to_owned(),
             |credential| format!("to {}", credential.user),
         );
-        let auth = credential.map_or(RegistryAuth::Anonymous, |credential: Credential| {
-            RegistryAuth::Basic(credential.user, credential.password.to_string())
-        });
         let failed = Failure {
             registry: &registry,
             what: reference,
             account: &account,
         };
-        let pull = client.pull_manifest_raw(&image, &auth, &MANIFEST_TYPES);
-        let pulled = timeout(DOCUMENT, pull).await.map_err(|_| failed.late())?;
-        let (top, _) = pulled.map_err(|error| failed.of(error))?;
+        let reached = Access {
+            roots: Roots::Machine(access.extra_roots.clone()),
+            plain: access.plain_http || is_loopback(&registry),
+            credential,
+        };
+        let source = Registry::new(&image, reached).map_err(|error| refused(error.to_string()))?;
+        let name = image.digest().or_else(|| image.tag()).unwrap_or_default();
+        let pulled = source.manifest(name).await;
+        let top = pulled.map_err(|error| failed.of(error))?;
         let digest = Digest::of(&top);
-        // Compared by the library too; here it does not depend on what the registry's headers say.
         if let Some(expected) = image.digest().and_then(|text| text.parse().ok())
             && expected != digest
         {
@@ -120,8 +106,8 @@ impl RegistryImage {
             });
         }
         Ok(Self {
-            client,
-            image: image.clone_with_digest(digest.to_string()),
+            registry: source,
+            image,
             account,
             digest,
             top: top.to_vec(),
@@ -152,42 +138,17 @@ impl Blobs for RegistryImage {
 
     fn manifest(&self, digest: &Digest) -> Result<Box<dyn Read + Send + '_>, ImageError> {
         let text = digest.to_string();
-        let image = self.image.clone_with_digest(text.clone());
-        // The credential was presented with the first manifest, and the client keeps the token.
-        let pull = self
-            .client
-            .pull_manifest_raw(&image, &RegistryAuth::Anonymous, &MANIFEST_TYPES);
-        let pulled = self
-            .runtime
-            .block_on(async { timeout(DOCUMENT, pull).await });
-        let failed = self.failure(&text);
-        let (bytes, _) = pulled
-            .map_err(|_| failed.late())?
-            .map_err(|error| failed.of(error))?;
+        let pulled = self.runtime.block_on(self.registry.manifest(&text));
+        let bytes = pulled.map_err(|error| self.failure(&text).of(error))?;
         Ok(Box::new(io::Cursor::new(bytes)))
     }
 
     fn blob(&self, digest: &Digest) -> Result<Box<dyn Read + Send + '_>, ImageError> {
         let text = digest.to_string();
         // By digest alone: a descriptor's own addresses would let an image send this machine anywhere.
-        let pull = self.client.pull_blob_stream(&self.image, text.as_str());
-        let begun = self
-            .runtime
-            .block_on(async { timeout(DOCUMENT, pull).await });
-        let failed = self.failure(&text);
-        let begun = begun
-            .map_err(|_| failed.late())?
-            .map_err(|error| failed.of(error))?;
-        // The library's verdict on the digest comes where the stream ends, and comes again whenever it is asked. The
-        // reader's own says more.
-        let stream = begun.stream.take_while(|part| {
-            let verdict = part.as_ref().is_err_and(|error| {
-                error
-                    .get_ref()
-                    .is_some_and(|inner| inner.is::<DigestError>())
-            });
-            std::future::ready(!verdict)
-        });
+        let begun = self.runtime.block_on(self.registry.blob(&text));
+        let stream = begun.map_err(|error| self.failure(&text).of(error))?;
+        let stream = stream.map_err(io::Error::other);
         Ok(Box::new(BlockingReader::new(
             self.runtime.clone(),
             stream.boxed(),
@@ -202,27 +163,6 @@ impl fmt::Debug for RegistryImage {
             .field(&self.reference())
             .finish()
     }
-}
-
-fn client(image: &Reference, access: &RegistryAccess) -> Result<Client, OciDistributionError> {
-    let registry = image.registry();
-    let protocol = if access.plain_http || is_loopback(registry) {
-        ClientProtocol::HttpsExcept(vec![registry.to_owned()])
-    } else {
-        ClientProtocol::Https
-    };
-    let roots = access.extra_roots.iter().map(|data| Certificate {
-        encoding: CertificateEncoding::Pem,
-        data: data.clone(),
-    });
-    // Not `Client::new`: it falls back to other settings.
-    Client::try_from(ClientConfig {
-        protocol,
-        extra_root_certificates: roots.collect(),
-        connect_timeout: Some(CONNECT),
-        read_timeout: Some(SILENCE),
-        ..ClientConfig::default()
-    })
 }
 
 /// Whether a registry is on this machine, by its address: a name may lead anywhere.
@@ -244,88 +184,30 @@ struct Failure<'a> {
 }
 
 impl Failure<'_> {
-    fn late(&self) -> ImageError {
-        self.remote(format!("no answer within {} s", DOCUMENT.as_secs()))
-    }
-
-    fn remote(&self, reason: String) -> ImageError {
-        ImageError::Remote {
-            place: format!("registry {}", self.registry),
-            what: self.what.to_owned(),
-            reason,
-        }
-    }
-
-    fn of(&self, error: OciDistributionError) -> ImageError {
+    fn of(&self, error: RegistryError) -> ImageError {
+        let place = format!("registry {}", self.registry);
+        let what = self.what.to_owned();
+        let reason = error.to_string();
         match error {
-            OciDistributionError::UnauthorizedError { .. }
-            | OciDistributionError::AuthenticationFailure(_) => self.denied(&error),
-            OciDistributionError::RegistryError { ref envelope, .. } => {
-                use oci_client::errors::OciErrorCode;
-                let codes: Vec<&OciErrorCode> =
-                    envelope.errors.iter().map(|error| &error.code).collect();
-                let has = |wanted: &[OciErrorCode]| codes.iter().any(|code| wanted.contains(code));
-                if has(&[OciErrorCode::Unauthorized, OciErrorCode::Denied]) {
-                    return self.denied(&error);
-                }
-                let absent = [
-                    OciErrorCode::ManifestUnknown,
-                    OciErrorCode::NameUnknown,
-                    OciErrorCode::BlobUnknown,
-                    OciErrorCode::NotFound,
-                ];
-                if has(&absent) {
-                    return self.absent();
-                }
-                self.remote(shown(&error))
-            }
-            OciDistributionError::ImageManifestNotFoundError(_)
-            | OciDistributionError::ServerError { code: 404, .. } => self.absent(),
-            OciDistributionError::ServerError { code: 403, .. } => self.denied(&error),
-            OciDistributionError::DigestError(DigestError::VerificationError {
-                ref expected,
-                ref actual,
-            }) => match (expected.parse(), actual.parse()) {
-                (Ok(expected), Ok(actual)) => ImageError::Digest {
-                    what: self.what.to_owned(),
-                    expected,
-                    actual,
-                },
-                _ => self.remote(shown(&error)),
+            RegistryError::Denied { .. } => ImageError::Denied {
+                place,
+                what,
+                account: self.account.to_owned(),
+                reason,
             },
-            error => self.remote(shown(&error)),
+            RegistryError::Absent { .. } => ImageError::Missing {
+                what: format!("{what} at {place}"),
+            },
+            RegistryError::Realm { .. } => ImageError::Realm {
+                place,
+                what,
+                reason,
+            },
+            _ => ImageError::Remote {
+                place,
+                what,
+                reason,
+            },
         }
     }
-
-    fn absent(&self) -> ImageError {
-        ImageError::Missing {
-            what: format!("{} at registry {}", self.what, self.registry),
-        }
-    }
-
-    fn denied(&self, error: &OciDistributionError) -> ImageError {
-        ImageError::Denied {
-            place: format!("registry {}", self.registry),
-            what: self.what.to_owned(),
-            account: self.account.to_owned(),
-            reason: shown(error),
-        }
-    }
-}
-
-/// An error with its causes, of bounded length: a registry chooses part of the text.
-fn shown(error: &OciDistributionError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text.chars()
-        .filter(|letter| !letter.is_control())
-        .take(500)
-        .collect()
 }

@@ -152,25 +152,70 @@ fn variables(rules: &[EnvRule], f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 fn who(identity: &Identity) -> String {
+    let pattern = word(&identity.pattern);
     match identity.strategy.as_str() {
         "any" => "any".to_owned(),
-        "id" => identity.pattern.clone(),
-        other => format!("{other} {:?}", identity.pattern),
+        "id" => pattern,
+        "name" => format!("named {pattern}"),
+        "re2" => format!("with a name that matches {pattern}"),
+        other => format!("{} {pattern}, which nobody is", word(other)),
     }
 }
 
-/// Words as a shell would need them, so that none can pass for two.
 fn quoted(command: &[String]) -> String {
-    let words: Vec<String> = command
-        .iter()
-        .map(|word| {
-            let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-            if !word.is_empty() && word.chars().all(plain) {
-                word.clone()
-            } else {
-                format!("{word:?}")
-            }
-        })
-        .collect();
+    let words: Vec<String> = command.iter().map(|text| word(text)).collect();
     words.join(" ")
+}
+
+/// A word as a shell would need it, so that none can pass for two, and none can write over the screen.
+fn word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    if !text.chars().any(char::is_control) {
+        return format!("'{}'", text.replace('\'', r"'\''"));
+    }
+    let letter = |c: char| match c {
+        '\'' | '\\' => format!("\\{c}"),
+        '\n' => r"\n".to_owned(),
+        '\t' => r"\t".to_owned(),
+        c if c.is_control() => format!("\\u{:04x}", u32::from(c)),
+        c => c.to_string(),
+    };
+    format!("$'{}'", text.chars().map(letter).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_as_a_shell_takes_them() {
+        for (text, shown) in [
+            ("/bin/app", "/bin/app"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("it's \"é\"", r#"'it'\''s "é"'"#),
+            ("a\nb'\u{1b}", r"$'a\nb\'\u001b'"),
+        ] {
+            assert_eq!(word(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_user_is_told_in_words() {
+        let identity = |strategy: &str, pattern: &str| {
+            let identity = Identity {
+                pattern: pattern.to_owned(),
+                strategy: strategy.to_owned(),
+            };
+            who(&identity)
+        };
+        assert_eq!(identity("any", ""), "any");
+        assert_eq!(identity("id", "10029"), "10029");
+        assert_eq!(identity("name", "root"), "named root");
+        assert_eq!(identity("re2", "^a+$"), "with a name that matches '^a+$'");
+        assert_eq!(identity("other", "x"), "other x, which nobody is");
+    }
 }

@@ -80,7 +80,7 @@ impl Simulator {
         let answer = self.document.points.get(point.name).cloned();
         let version = self.document.api_version.unwrap_or(Version(0, 1, 0));
         let mut decision = match (answer, point.missing) {
-            (Some(Answer::Constant(value)), _) => constant(&value),
+            (Some(Answer::Constant(value)), _) => constant(point.name, &value),
             (Some(Answer::Framework), _) => self.framework(question)?,
             (None, _) if version >= point.since => {
                 return Ok(missing_rule(point.name));
@@ -247,10 +247,13 @@ fn missing_rule(point: &str) -> Decision {
     }
 }
 
-fn constant(value: &Value) -> Decision {
+fn constant(point: &str, value: &Value) -> Decision {
     let strings = |value: &Value| serde_json::from_value(value.clone()).ok();
+    let allowed = value.get("allowed") == Some(&Value::Bool(true));
+    let refused = || Finding::new(point, "never", format!("always answered with {value}"));
     Decision {
-        allowed: value.get("allowed") == Some(&Value::Bool(true)),
+        allowed,
+        findings: if allowed { Vec::new() } else { vec![refused()] },
         env_list: value.get("env_list").and_then(strings),
         allow_stdio_access: value.get("allow_stdio_access").and_then(Value::as_bool),
         ..Decision::default()

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::map::Entry;
 use serde_json::{Map, Value, json};
 
 use crate::environment::sets;
@@ -115,11 +116,22 @@ fn container(container: &Container) -> Value {
 /// Items by name; a second of the same name gets a number.
 fn keyed<T>(items: &[T], name: impl Fn(&T) -> String, value: impl Fn(&T) -> Value) -> Value {
     let mut members = Map::new();
+    // The number to begin with: a policy may list one name a hundred thousand times.
+    let mut next: BTreeMap<String, u32> = BTreeMap::new();
     for item in items {
         let name = name(item);
-        let names = std::iter::once(name.clone()).chain((2_u32..).map(|n| format!("{name} #{n}")));
-        let free = names.into_iter().find(|name| !members.contains_key(name));
-        members.insert(free.unwrap_or(name), value(item));
+        let number = next.entry(name.clone()).or_insert(1);
+        loop {
+            let numbered = match *number {
+                1 => name.clone(),
+                number => format!("{name} #{number}"),
+            };
+            *number = number.saturating_add(1);
+            if let Entry::Vacant(free) = members.entry(numbered) {
+                free.insert(value(item));
+                break;
+            }
+        }
     }
     members.into()
 }
@@ -154,4 +166,21 @@ fn compare(place: &str, before: Option<&Value>, after: Option<&Value>, found: &m
 /// A member's name in a JSON pointer.
 fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_listed_often_is_numbered_and_takes_no_longer_each_time() {
+        let names: Vec<String> = std::iter::once("a #2".to_owned())
+            .chain(std::iter::repeat_n("a".to_owned(), 80_000))
+            .collect();
+        let members = keyed(&names, String::clone, |name| json!(name));
+        let members = members.as_object().unwrap();
+        assert_eq!(members.len(), names.len());
+        assert_eq!(members["a #2"], "a #2");
+        assert!(members.contains_key("a #3") && members.contains_key("a #80001"));
+    }
 }

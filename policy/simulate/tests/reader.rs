@@ -5,8 +5,8 @@
     reason = "a test may fail by panicking"
 )]
 
-use policy_simulate::Document;
 use policy_simulate::syntax::{Module, Term};
+use policy_simulate::{Document, Question, Simulator};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -109,4 +109,19 @@ fn what_nobody_knows_is_refused_by_its_name() {
         let refused = Document::policy(text).unwrap_err();
         assert_eq!(sidecar_http::Coded::code(&refused), "CR-SIM-0004", "{text}");
     }
+}
+
+#[test]
+fn a_point_that_is_always_refused_says_so() {
+    let text = "package policy\napi_version := \"0.10.0\"\ndump_stacks := {\"allowed\": false}\n";
+    let mut simulator = Simulator::new(Document::policy(text).unwrap());
+    let question = Question {
+        point: "dump_stacks".to_owned(),
+        input: serde_json::json!({}),
+        fragment: None,
+    };
+    let decision = simulator.ask(&question).unwrap();
+    assert!(!decision.allowed);
+    assert_eq!(decision.findings[0].rule, "dump_stacks");
+    assert!(decision.findings[0].actual.contains("always answered"));
 }

@@ -7,7 +7,7 @@ use crate::{Container, ContainerGroup, PolicyError};
 /// Of the container group resource.
 const API_VERSION: &str = "2023-05-01";
 
-/// `cleanroom-arm-template.json`: a confidential container group with its policy (deployment reference §3.2).
+/// `cleanroom-arm-template.json`: a confidential container group with its policy.
 ///
 /// A room has no address: nothing of it listens to the outside. It is not restarted, since it runs its application once.
 /// Only a container with a device is privileged, since the utility VM gives devices to no other; the policy takes all but the

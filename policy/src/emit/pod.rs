@@ -7,8 +7,7 @@ use crate::{Container, ContainerGroup, PolicyError};
 /// Of the virtual node: the pod becomes a confidential container group with this policy.
 const CCE_POLICY: &str = "microsoft.containerinstance.virtualnode.ccepolicy";
 
-/// `cleanroom-pod.json`: a pod of an AKS virtual node with its policy, which must be one for virtual nodes (deployment
-/// reference §10.3).
+/// `cleanroom-pod.json`: a pod of an AKS virtual node with its policy, which must be one for virtual nodes.
 ///
 /// A virtual node gives every volume `rshared` propagation, and no member of a pod asks for it: what a shim mounts appears in
 /// the launcher as in a container group of Azure.

@@ -55,7 +55,7 @@ impl Consent {
     }
 }
 
-/// The answer of CGS to a question for consent (governance-identity §2.5).
+/// The answer of CGS to a question for consent.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct ConsentStatus {
     /// `enabled` or `disabled`; only the first is consent.

@@ -52,7 +52,7 @@ impl RoomKey {
         Ok(self.key.sign_pss_sha256(data)?)
     }
 
-    /// Opens what CGS wrapped for this key (RSA-OAEP-AES-KWP, governance-identity §1.5).
+    /// Opens what CGS wrapped for this key (RSA-OAEP-AES-KWP).
     ///
     /// # Errors
     /// [`GovError::Answer`] without saying which step failed.

@@ -3,7 +3,7 @@
 //! CGS knows a clean room by its attestation alone: every request carries the SNP report, which binds the public key
 //! made at start. Three things are asked: does everybody still consent ([`Governance::consent`]), record this event
 //! ([`Governance::put_event`], back after commit), give me an ID token ([`Governance::token`]). The wire is that of
-//! release 4 (governance-identity §1).
+//! the governance sidecar of azure-cleanroom 4.0.0 and later.
 
 mod cgs;
 mod chain;

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderValue, header};
 use thiserror::Error;
 
@@ -229,8 +229,10 @@ pub(crate) async fn exchange(
             .await
             .map_err(|error| HttpsError::of(request, error))?;
         // Room for all of it at once, as far as its length may be believed: growing copies, and holds twice as much.
-        let length = usize::try_from(answer.content_length().unwrap_or(0));
-        let mut body = BytesMut::with_capacity(length.unwrap_or(0).min(request.body_cap));
+        let length = usize::try_from(answer.content_length().unwrap_or(0)).unwrap_or(0);
+        let length = length.min(request.body_cap);
+        let room = request.room.as_ref();
+        let mut body = room.map_or_else(|| Vec::with_capacity(length), |room| room.give(length));
         while let Some(chunk) = answer
             .chunk()
             .await

@@ -28,7 +28,7 @@ pub use fault::{Coded, Fault};
 pub use https::{HttpsClient, HttpsError};
 pub use pace::Pace;
 pub use plain::{PlainClient, PlainEndpoint};
-pub use request::{Request, Response};
+pub use request::{Request, Response, Room};
 pub use routes::{Callers, Peer, Routes};
 pub use serve::{Limits, bind_unix, serve_tcp, serve_unix};
 pub use trust::{Trust, install_crypto_provider};

@@ -1,3 +1,5 @@
+use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -7,6 +9,27 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::HttpsError;
+
+/// Gives memory for an answer: an empty vector with room for so many bytes.
+#[derive(Clone)]
+pub struct Room(Arc<dyn Fn(usize) -> Vec<u8> + Send + Sync>);
+
+impl Room {
+    /// Memory from `give`.
+    pub fn new(give: impl Fn(usize) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(give))
+    }
+
+    pub(crate) fn give(&self, length: usize) -> Vec<u8> {
+        (self.0)(length)
+    }
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Room(..)")
+    }
+}
 
 /// One HTTPS request, bounded in time and size, that can be sent again.
 #[derive(Clone, Debug)]
@@ -31,6 +54,8 @@ pub struct Request {
     pub repeats: fn(&Response) -> bool,
     /// Largest answer in bytes (default 4 MiB).
     pub body_cap: usize,
+    /// Where memory for the answer comes from, if not from the allocator.
+    pub room: Option<Room>,
     invalid: Option<String>,
 }
 
@@ -48,6 +73,7 @@ impl Request {
             tries: Some(4),
             repeats: |_| false,
             body_cap: 4 << 20,
+            room: None,
             invalid: None,
         }
     }
@@ -149,6 +175,13 @@ impl Request {
     #[must_use]
     pub const fn repeating(mut self, repeats: fn(&Response) -> bool) -> Self {
         self.repeats = repeats;
+        self
+    }
+
+    /// Receives the answer in memory from there; whoever drops the answer's body may give it back.
+    #[must_use]
+    pub fn room(mut self, room: Option<Room>) -> Self {
+        self.room = room;
         self
     }
 

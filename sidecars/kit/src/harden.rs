@@ -1,4 +1,4 @@
-//! What a process gives up before it reads an outside byte (design §4).
+//! What a process gives up before it reads an outside byte (`docs/architecture.md`).
 
 use std::collections::BTreeMap;
 

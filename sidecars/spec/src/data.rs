@@ -58,6 +58,9 @@ pub enum ResourceType {
     /// A OneLake path.
     #[serde(rename = "Azure_OneLake")]
     AzureOneLake,
+    /// A bucket of an S3-compatible service.
+    #[serde(rename = "Aws_S3")]
+    AwsS3,
     /// A key or secret of a vault.
     AzureKeyVault,
     /// An image.
@@ -72,7 +75,7 @@ pub struct ServiceEndpoint {
     pub protocol: ProtocolType,
     /// The address.
     pub url: String,
-    /// JSON text, or empty.
+    /// JSON text, or empty. Of S3-compatible storage: `region`, `sealedAccessKey` and, for a folder of the bucket, `prefix`.
     #[serde(default)]
     pub configuration: String,
 }
@@ -110,6 +113,9 @@ pub enum ProtocolType {
     /// OneLake.
     #[serde(rename = "Azure_OneLake")]
     AzureOneLake,
+    /// S3-compatible object storage.
+    #[serde(rename = "Aws_S3")]
+    AwsS3,
     /// A registry.
     AzureContainerRegistry,
 }

@@ -3,7 +3,7 @@
 use crate::validate::Report;
 use crate::{
     AccessPoint, AccessPointType, EncryptionMode, EncryptionSecrets, PrivacyProxySettings,
-    ProtocolType, ProxyMode, ProxyType, ResourceType, Specification,
+    ProtocolType, ProxyMode, ProxyType, Resource, ResourceType, Specification,
 };
 
 /// Longest name of a key or secret in a vault.
@@ -35,7 +35,11 @@ impl Report {
         }
         self.store(&path, point);
         self.known_identity(spec, format!("{path}.identity"), &point.identity);
-        match point.protection.configuration() {
+        let configuration = point.protection.configuration();
+        if let Ok(read) = &configuration {
+            self.s3_protection(&path, point, read);
+        }
+        match configuration {
             Err(error) => self.add(
                 "CR-SPEC-0005",
                 format!("{path}.protection.configuration"),
@@ -88,10 +92,44 @@ impl Report {
         }
     }
 
-    /// The store is blob storage, and the proxy is the one for it.
+    /// The store is blob storage or S3-compatible, and the proxy is the one for it.
     fn store(&mut self, path: &str, point: &AccessPoint) {
         let store = &point.store;
         self.url(format!("{path}.store.provider.url"), &store.provider.url);
+        let (protocol, proxy) = match (store.kind, point.kind) {
+            (ResourceType::AwsS3, AccessPointType::ReadOnly) => {
+                (ProtocolType::AwsS3, ProxyType::ReadOnlyS3)
+            }
+            (ResourceType::AwsS3, AccessPointType::ReadWrite) => {
+                (ProtocolType::AwsS3, ProxyType::ReadWriteS3)
+            }
+            (_, AccessPointType::ReadOnly) => (
+                ProtocolType::AzureBlobStorage,
+                ProxyType::ReadOnlyBlobStorage,
+            ),
+            (_, AccessPointType::ReadWrite) => (
+                ProtocolType::AzureBlobStorage,
+                ProxyType::ReadWriteBlobStorage,
+            ),
+        };
+        let fits = [ResourceType::AzureBlobStorage, ResourceType::AwsS3].contains(&store.kind)
+            && store.provider.protocol == protocol
+            && point.protection.proxy_type == proxy
+            && point.protection.proxy_mode == ProxyMode::Secure;
+        if !fits {
+            self.add(
+                "CR-SPEC-0041",
+                format!("{path}.store"),
+                "neither blob storage nor S3 behind the secure proxy of the dataset's type",
+            );
+        }
+        match store.kind {
+            ResourceType::AwsS3 => self.s3_store(path, store),
+            _ => self.container(path, store),
+        }
+    }
+
+    fn container(&mut self, path: &str, store: &Resource) {
         let container = store.name.as_str();
         let plain = (3..=63).contains(&container.len())
             && container
@@ -102,21 +140,6 @@ impl Report {
                 "CR-SPEC-0040",
                 format!("{path}.store.name"),
                 format!("{container:?} is no name of a container"),
-            );
-        }
-        let proxy = match point.kind {
-            AccessPointType::ReadOnly => ProxyType::ReadOnlyBlobStorage,
-            AccessPointType::ReadWrite => ProxyType::ReadWriteBlobStorage,
-        };
-        let fits = store.kind == ResourceType::AzureBlobStorage
-            && store.provider.protocol == ProtocolType::AzureBlobStorage
-            && point.protection.proxy_type == proxy
-            && point.protection.proxy_mode == ProxyMode::Secure;
-        if !fits {
-            self.add(
-                "CR-SPEC-0041",
-                format!("{path}.store"),
-                "not blob storage behind the secure proxy of the dataset's type",
             );
         }
     }

@@ -1,6 +1,6 @@
 //! The clean room specification: what the parties agree on.
 //!
-//! A YAML document in the 4.0.0 shape (deployment reference §1). It is a contract between parties who do not trust each
+//! A YAML document in the 4.0.0 shape (`docs/specification.schema.json`). It is a contract between parties who do not trust each
 //! other, so nothing in it is ignored: unknown keys are refused with a suggestion ([`Specification::from_yaml`]), fragments
 //! merge by name and report every conflict ([`merge`]), and one [`Specification::validate`] reports every problem at once.
 //!
@@ -16,6 +16,7 @@ mod identity;
 mod merge;
 mod protection;
 mod python;
+mod s3;
 mod schema;
 mod settings;
 mod shape;
@@ -35,6 +36,7 @@ pub use protection::{
     CleanroomSecret, EncryptionMode, EncryptionSecret, EncryptionSecrets, Format, KeyRelease,
     PrivacyProxySettings, ProtectionConfiguration, ProxyMode, ProxyType, SecretType, VaultKind,
 };
+pub use s3::{S3Access, is_bucket, is_prefix, is_region};
 pub use schema::schema;
 pub use settings::{
     AllowedAddress, ApplicationTelemetry, DirectionSettings, DnsSettings, Document, DocumentType,

@@ -143,6 +143,12 @@ pub enum ProxyType {
         alias = "SecureVolume__ReadWrite__AzureStorage__BlobContainer"
     )]
     ReadWriteBlobStorage,
+    /// A source in an S3-compatible store.
+    #[serde(rename = "SecureVolume__ReadOnly__Aws__S3")]
+    ReadOnlyS3,
+    /// A sink in an S3-compatible store.
+    #[serde(rename = "SecureVolume__ReadWrite__Aws__S3")]
+    ReadWriteS3,
     /// HTTP.
     #[serde(rename = "API")]
     Api,

@@ -333,11 +333,12 @@ fn everything_of_head_that_4_0_0_cannot_say_is_reported_at_once() {
         ["provider"];
     provider["protocol"] = "Cgs_Secret".into();
     let source = &mut value["datasources"][0];
-    source["store"]["type"] = "Aws_S3".into();
-    source["store"]["provider"]["protocol"] = "Aws_S3".into();
-    source["protection"]["proxyType"] = "SecureVolume__ReadOnly__Aws__S3".into();
+    source["store"]["type"] = "Azure_BlobStorage_DataLakeGen2".into();
+    source["store"]["provider"]["protocol"] = "Azure_BlobStorage_DataLakeGen2".into();
+    source["protection"]["proxyType"] =
+        "SecureVolume__ReadOnly__Azure__BlobStorage__DataLakeGen2".into();
     // A name is no type.
-    source["store"]["name"] = "Aws_S3".into();
+    source["store"]["name"] = "Azure_BlobStorage_DataLakeGen2".into();
     let sink = value["datasinks"][0].clone();
     value["governance"] = serde_json::json!({"telemetry": {"application": {"logs": sink}}});
     let error = Specification::from_value(value).unwrap_err();

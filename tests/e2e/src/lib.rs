@@ -11,10 +11,11 @@
     reason = "a test may fail by panicking"
 )]
 
+mod results;
 mod secrets;
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 
@@ -31,6 +32,16 @@ pub struct Options {
     pub app: Option<&'static str>,
     /// Another name of the input inside the dataset.
     pub input_name: Option<&'static str>,
+    /// The room's profile is `service`.
+    pub service: bool,
+    /// Who encrypts the input; the demo's CPK by default.
+    pub input_mode: Option<&'static str>,
+    /// The contract does not pin the input's manifest.
+    pub unpinned: bool,
+    /// A file below `tests/e2e`, sourced by the collaboration before the data are described.
+    pub data: Option<&'static str>,
+    /// Variables for it.
+    pub variables: Vec<(&'static str, String)>,
     /// The room and the emulators as containers; needs a Docker daemon (`tests/with-docker`).
     pub compose: bool,
 }
@@ -104,7 +115,22 @@ impl Stage {
             command.env("APP", bin.join(app));
         }
         // Whatever the test's own environment says.
-        command.env_remove("COMPOSE");
+        for name in ["COMPOSE", "ROOM_PROFILE", "INPUT_MODE", "INPUT_PIN", "DATA"] {
+            command.env_remove(name);
+        }
+        if let Some(mode) = options.input_mode {
+            command.env("INPUT_MODE", mode);
+        }
+        if options.unpinned {
+            command.env("INPUT_PIN", "--no-pin-manifest");
+        }
+        if let Some(steps) = options.data {
+            command.env("DATA", Path::new(env!("CARGO_MANIFEST_DIR")).join(steps));
+        }
+        command.envs(options.variables.iter().map(|(name, value)| (name, value)));
+        if options.service {
+            command.env("ROOM_PROFILE", "service");
+        }
         if options.compose {
             command.env("COMPOSE", "1");
         }
@@ -250,6 +276,17 @@ impl Stage {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Saves what the emulator's control port answers.
+    pub fn fetch(&self, path: &str, target: &Path) {
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--fail", "--output"])
+            .arg(target)
+            .arg(format!("{}{path}", self.admin))
+            .output()
+            .expect("curl");
+        assert!(output.status.success(), "{path}: {}", text(&output));
+    }
+
     /// The requests that a service got, as `METHOD path status`.
     pub fn requests(&self, service: &str) -> Vec<String> {
         let list: Value =
@@ -265,106 +302,6 @@ impl Stage {
             )
         };
         list.iter().map(line).collect()
-    }
-
-    /// The audit events of the default listing.
-    pub fn events(&self) -> Vec<Value> {
-        let listing = self.run(
-            "contosso",
-            &[
-                "cleanroom",
-                "governance",
-                "contract",
-                "event",
-                "list",
-                "--contract-id",
-                "collab1",
-                "--all",
-            ],
-        );
-        let listing: Value = serde_json::from_str(&listing).expect("a listing");
-        listing["value"].as_array().cloned().unwrap_or_default()
-    }
-
-    /// The messages of the audit events.
-    pub fn messages(&self) -> Vec<String> {
-        let events = self.events();
-        events
-            .iter()
-            .filter_map(|event| event["data"]["message"].as_str().map(str::to_owned))
-            .collect()
-    }
-
-    /// Downloads the output and gives its folder.
-    pub fn output(&self) -> PathBuf {
-        self.run(
-            "fabrikam",
-            &[
-                "cleanroom",
-                "datasink",
-                "download",
-                "--cleanroom-config",
-                "fabrikam.yaml",
-                "--name",
-                "fabrikam-output",
-                "--datastore-config",
-                "datastores.yaml",
-                "--target-folder",
-                "results",
-            ],
-        );
-        self.work()
-            .join("fabrikam/results/fabrikam-output/fabrikam-output")
-    }
-
-    /// Downloads the output and gives what the sample application compressed.
-    pub fn clear_output(&self) -> Vec<u8> {
-        let output = std::fs::read(self.output().join("output.gz")).expect("the output");
-        let mut clear = Vec::new();
-        flate2::read::GzDecoder::new(&output[..])
-            .read_to_end(&mut clear)
-            .expect("compressed output");
-        clear
-    }
-
-    /// contosso's word on the execution: `enable` or `disable`.
-    pub fn consent(&self, action: &str) {
-        self.run(
-            "contosso",
-            &[
-                "cleanroom",
-                "governance",
-                "contract",
-                "runtime-option",
-                "set",
-                "--contract-id",
-                "collab1",
-                "--option",
-                "execution",
-                "--action",
-                action,
-            ],
-        );
-    }
-
-    /// Downloads logs or telemetry and gives the folder of the files.
-    pub fn telemetry(&self, verb: &str, sink: &str) -> PathBuf {
-        self.run(
-            "litware",
-            &[
-                "cleanroom",
-                verb,
-                "download",
-                "--cleanroom-config",
-                "litware.yaml",
-                "--datastore-config",
-                "datastores.yaml",
-                "--target-folder",
-                "results",
-            ],
-        );
-        let name = format!("{sink}-litware");
-        self.work().join("litware/results").join(&name).join(&name)
     }
 }
 

@@ -189,3 +189,26 @@ fn an_application_that_attacks_gets_nothing_and_says_what_stopped_it() {
         assert!(!stopped_by.is_empty(), "{attempt}: {result}");
     }
 }
+
+#[test]
+fn a_service_is_voted_for_and_deployed_and_its_end_by_itself_is_told_as_what_it_is() {
+    let stage = Stage::prepare(&Options {
+        service: true,
+        ..Options::default()
+    });
+    let group = stage
+        .work()
+        .join("operator/deployment/cleanroom-container-group.json");
+    let group: Value = e2e::read_json(&group);
+    assert_eq!(group["containers"][0]["command"][2], "service");
+    // The sample application has an end, and nobody asked it to.
+    let deployed = stage.deploy("group", &[]);
+    assert_eq!(deployed.code, Some(76), "{}", deployed.logs());
+    let expected = [
+        "starting execution of demo-app container",
+        "demo-app container terminated with exit code 0",
+    ];
+    assert_eq!(stage.messages(), expected);
+    let input = std::fs::read(stage.work().join("fabrikam/input/input.txt")).unwrap();
+    assert!(stage.clear_output() == input);
+}

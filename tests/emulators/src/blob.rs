@@ -167,6 +167,16 @@ impl Blob {
         })
     }
 
+    /// Takes a committed blob away behind the service's back. False where there is none.
+    pub fn remove(&self, account: &str, container: &str, name: &str) -> bool {
+        self.accounts(|accounts| {
+            let found = accounts
+                .get_mut(account)
+                .and_then(|a| a.containers.get_mut(container));
+            found.is_some_and(|container| container.blobs.remove(name).is_some())
+        })
+    }
+
     /// A container as it is now.
     #[must_use]
     pub fn snapshot(&self, account: &str, container: &str) -> Option<Snapshot> {

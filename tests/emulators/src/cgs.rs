@@ -60,7 +60,7 @@ pub enum CgsError {
     Key(&'static str),
 }
 
-/// Which weaknesses of the real service are closed (governance-identity §7).
+/// Which weaknesses of the real service are closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,

@@ -4,8 +4,9 @@ mod memory;
 pub mod mock;
 pub mod sign;
 pub mod storage;
+pub mod tarball;
 
-pub use memory::bounded;
+pub use memory::{bounded, within};
 
 /// JSON, if each part of it can be read: what skips a member does not look for broken escapes or endless numbers in it.
 pub fn whole(json: &[u8]) -> Option<serde_json::Value> {

@@ -50,15 +50,15 @@ unsafe impl GlobalAlloc for Counting {
 /// Runs `parse`, which may have `per_byte` bytes of memory for each byte of `input` at the same time, and a floor of
 /// 256 KiB.
 pub fn bounded<T>(input: &[u8], per_byte: usize, parse: impl FnOnce() -> T) -> T {
+    within(FLOOR + per_byte * input.len(), parse)
+}
+
+/// Runs what may have `bound` bytes of memory at the same time, on all its threads together.
+pub fn within<T>(bound: usize, run: impl FnOnce() -> T) -> T {
     let before = LIVE.load(Relaxed);
     PEAK.store(before, Relaxed);
-    let out = parse();
+    let out = run();
     let used = PEAK.load(Relaxed).saturating_sub(before);
-    let bound = FLOOR + per_byte * input.len();
-    assert!(
-        used <= bound,
-        "{used} bytes of memory for an input of {}, more than {bound}",
-        input.len()
-    );
+    assert!(used <= bound, "{used} bytes of memory, more than {bound}");
     out
 }

@@ -10,6 +10,8 @@
     reason = "a test may fail by panicking"
 )]
 
+pub mod seaweedfs;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use crc_fast::CrcAlgorithm;
 use http::{HeaderName, Method, StatusCode, header};
-use sidecar_http::{HttpsClient, Request, Response};
+use sidecar_http::{HttpsClient, Request, Response, Room};
 use url::Url;
 
 use self::address::Address;
@@ -55,6 +55,8 @@ pub struct AzureConfig {
     pub read_budget: Duration,
     /// Time for one write, its repetitions included.
     pub write_budget: Duration,
+    /// Where content is received, if not in the allocator's memory.
+    pub room: Option<Room>,
 }
 
 impl AzureConfig {
@@ -69,6 +71,7 @@ impl AzureConfig {
             key: None,
             read_budget: Duration::from_secs(60),
             write_budget: Duration::from_secs(300),
+            room: None,
         }
     }
 }

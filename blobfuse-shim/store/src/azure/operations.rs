@@ -96,7 +96,8 @@ impl BlobStore for AzureStore {
                 )
                 .header(X_MS_RANGE, &format!("bytes={}-{last}", range.start))
                 .header(header::IF_MATCH, &quoted(version))
-                .body_cap(length.max(ERROR_CAP));
+                .body_cap(length.max(ERROR_CAP))
+                .room(self.config.room.clone());
             let response = self.exchange(request).await?;
             if !response.status.is_success() {
                 return Err(refusal(OPERATION, &response));

@@ -189,7 +189,8 @@ impl S3Store {
         let mut request = Request::get(HOP, self.object(key, &[])?)
             .header(header::RANGE, &format!("bytes={}-{last}", range.start))
             .budget(self.config.read_budget)
-            .body_cap(length.max(ERROR_CAP));
+            .body_cap(length.max(ERROR_CAP))
+            .room(self.config.room.clone());
         if let Some(version) = version {
             request = request.header(header::IF_MATCH, &quoted(version));
         }

@@ -1,6 +1,6 @@
 //! What a store remembers of blocks: which are staged, and where those of the last commits lie.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -43,6 +43,26 @@ impl Blocks {
         let mut known = self.known();
         let of = known.staged.entry(name.to_owned()).or_default();
         of.insert(id, length);
+    }
+
+    /// The named blocks of which nothing is remembered.
+    pub(super) fn missing(
+        &self,
+        name: &str,
+        ids: &[BlockId],
+        version: Option<&Etag>,
+    ) -> Vec<BlockId> {
+        let known = self.known();
+        let mut found: HashSet<BlockId> = HashSet::new();
+        found.extend(known.staged.get(name).into_iter().flat_map(HashMap::keys));
+        let layout = known
+            .layouts
+            .get(name)
+            .filter(|layout| version.is_none_or(|version| *version == layout.version));
+        let kept = layout.iter().flat_map(|layout| &layout.blocks);
+        found.extend(kept.map(|(id, _)| *id));
+        let missing = ids.iter().filter(|id| !found.contains(*id));
+        missing.copied().collect()
     }
 
     /// Where the bytes of the named blocks are, with the lengths of the blocks.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderName, Method, StatusCode, header};
-use sidecar_http::{HttpsClient, Request, Response};
+use sidecar_http::{HttpsClient, Request, Response, Room};
 use url::Url;
 
 use self::blocks::Blocks;
@@ -59,6 +59,8 @@ pub struct S3Config {
     pub read_budget: Duration,
     /// Time for one write, its repetitions included.
     pub write_budget: Duration,
+    /// Where content is received, if not in the allocator's memory.
+    pub room: Option<Room>,
 }
 
 impl S3Config {
@@ -72,6 +74,7 @@ impl S3Config {
             credentials,
             read_budget: Duration::from_secs(60),
             write_budget: Duration::from_secs(300),
+            room: None,
         }
     }
 }

@@ -129,6 +129,8 @@ impl BlobStore for S3Store {
                 Condition::Match(version) => Some(version),
                 Condition::Always | Condition::Absent => None,
             };
+            self.recall(name, self.blocks.missing(name, ids, version))
+                .await?;
             let found = self.blocks.find(name, ids, version)?;
             let lengths: Vec<_> = found.iter().map(|(id, piece)| (*id, piece.len())).collect();
             let pieces = found.into_iter().map(|(_, piece)| piece).collect();

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use futures::{StreamExt as _, stream};
 
 use super::blocks::staging_key;
-use super::{AT_ONCE, S3Store, STAGING};
+use super::{AT_ONCE, S3Store, STAGING, info_of};
 use crate::{BlockId, Condition, StoreError};
 
 /// Staged blocks that are older belong to nobody any more.
@@ -52,6 +52,24 @@ impl S3Store {
         let id = name.strip_prefix(STAGING)?;
         let is_ours = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
         is_ours.then_some(name)
+    }
+
+    /// Finds blocks that another process staged, as an upload does that was interrupted. An identifier is one content for
+    /// ever, so what is found under it is what was meant.
+    pub(super) async fn recall(&self, name: &str, ids: Vec<BlockId>) -> Result<(), StoreError> {
+        let asked = ids.into_iter().map(|id| async move {
+            match self.properties(&staging_key(id)).await? {
+                Some(found) => Ok((id, info_of(&found, false)?.length)),
+                None => Err(StoreError::BlocksGone),
+            }
+        });
+        let asked: Vec<_> = asked.collect();
+        let mut asked = stream::iter(asked).buffer_unordered(AT_ONCE);
+        while let Some(found) = asked.next().await {
+            let (id, length) = found?;
+            self.blocks.staged(name, id, length);
+        }
+        Ok(())
     }
 
     /// Best effort: the commit is done and waits for this a little, so that a process that ends with it leaves nothing.

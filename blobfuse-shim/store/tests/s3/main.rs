@@ -1,6 +1,6 @@
 //! The S3 store against a service that says what each test wants; `blobfuse-shim/tests/s3` has a real one.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // helpers of tests
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // helpers of tests
 
 mod server;
 
@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use blob_store::{BlobStore, BlockId, Condition, StoreError};
+use blob_store::{BlobStore, BlockId, Condition, S3Config, S3Credentials, S3Store, StoreError};
 use bytes::Bytes;
+use sidecar_http::{Coded, HttpsClient, Trust};
+use url::Url;
+use zeroize::Zeroizing;
 
 use server::{Seen, Server};
 
@@ -156,8 +159,16 @@ async fn a_commit_that_is_cut_off_aborts_its_upload() {
         (!is_part).then(|| committing(seen))
     });
     let server = server.await;
-    let cut = tokio::time::timeout(Duration::from_millis(500), commit(&server)).await;
-    assert!(cut.is_err());
+    let asked = async {
+        let is_part = |path: &String| path.contains("partNumber=1");
+        while !server.seen(&Method::PUT).iter().any(is_part) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        done = commit(&server) => panic!("nothing answers the copy: {done:?}"),
+        () = asked => {}
+    }
     let aborted = async {
         while server.seen(&Method::DELETE) != ["/bucket/a?uploadId=u1"] {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -179,4 +190,32 @@ async fn a_commit_is_told_although_what_was_staged_for_it_cannot_be_removed() {
     let server = server.await;
     let done = tokio::time::timeout(Duration::from_secs(10), commit(&server)).await;
     assert_eq!(done.unwrap().unwrap().as_str(), "v2");
+}
+
+#[test]
+fn a_place_that_cannot_be_one_is_refused_before_anything_is_sent() {
+    sidecar_http::install_crypto_provider();
+    let client = HttpsClient::new(&Trust::web()).unwrap();
+    let possible = || {
+        let secret = Zeroizing::new("secret".to_owned());
+        let credentials = S3Credentials::new("AKIA", &secret, None);
+        let endpoint = Url::parse("https://s3.example").unwrap();
+        S3Config::new(endpoint, "bucket", "eu-north-1", credentials)
+    };
+    S3Store::new(possible(), client.clone()).unwrap();
+    let changes: [fn(&mut S3Config); 7] = [
+        |config| config.endpoint = Url::parse("http://s3.example").unwrap(),
+        |config| config.bucket = "ab".to_owned(),
+        |config| config.bucket = "Upper".to_owned(),
+        |config| config.bucket = "a/../b".to_owned(),
+        |config| config.region.clear(),
+        |config| config.region = "eu/north".to_owned(),
+        |config| config.prefix = "a/../b".to_owned(),
+    ];
+    for change in changes {
+        let mut config = possible();
+        change(&mut config);
+        let refused = S3Store::new(config, client.clone()).unwrap_err();
+        assert_eq!(refused.code(), "CR-BLOB-0001", "{refused}");
+    }
 }

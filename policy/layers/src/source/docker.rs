@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::archive::Archive;
 use super::document::{Config, MOST_BYTES, is_wanted, malformed};
+use super::json;
 use super::oci::read_document;
 use super::{Image, ImageSource, Layer, Opened, Wanted};
 use crate::{Digest, ImageError};
@@ -45,8 +46,7 @@ impl DockerArchive {
             archive.member("manifest.json")?,
             MOST_BYTES,
         )?;
-        let images =
-            serde_json::from_slice(&bytes).map_err(|error| malformed("manifest.json", error))?;
+        let images = json::read(&bytes).map_err(|error| malformed("manifest.json", error))?;
         Ok(Self { archive, images })
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::Platform;
+use super::{Platform, json};
 use crate::layer::Compression;
 use crate::{Digest, ImageError};
 
@@ -96,8 +96,7 @@ impl Document {
             config: Option<Descriptor>,
             layers: Option<Vec<Descriptor>>,
         }
-        let fields: Fields =
-            serde_json::from_slice(bytes).map_err(|error| malformed(WHAT, error))?;
+        let fields: Fields = json::read(bytes).map_err(|error| malformed(WHAT, error))?;
         if fields.schema_version != 2 {
             return Err(malformed(WHAT, "its schema version is not 2"));
         }
@@ -185,8 +184,7 @@ impl Config {
         struct RootFs {
             diff_ids: Vec<String>,
         }
-        let fields: Fields =
-            serde_json::from_slice(bytes).map_err(|error| malformed(WHAT, error))?;
+        let fields: Fields = json::read(bytes).map_err(|error| malformed(WHAT, error))?;
         let diff_ids = fields
             .rootfs
             .diff_ids

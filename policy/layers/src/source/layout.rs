@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::document::{MOST_BYTES, malformed};
+use super::json;
 use super::oci::{Blobs, read_document};
 use crate::{Digest, ImageError};
 
@@ -78,8 +79,7 @@ pub(super) fn check_version(bytes: &[u8]) -> Result<(), ImageError> {
     struct Marker {
         image_layout_version: String,
     }
-    let marker: Marker =
-        serde_json::from_slice(bytes).map_err(|error| malformed("oci-layout", error))?;
+    let marker: Marker = json::read(bytes).map_err(|error| malformed("oci-layout", error))?;
     if marker.image_layout_version.starts_with("1.") {
         return Ok(());
     }

@@ -6,6 +6,7 @@
 mod archive;
 mod docker;
 mod document;
+mod json;
 mod layout;
 mod oci;
 mod packed;

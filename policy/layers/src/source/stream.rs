@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io::{self, BufReader, Read};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use crossbeam_channel::{Receiver, bounded};
@@ -12,21 +13,25 @@ use super::archive::{Archive, LONGEST_NAME, MOST_MEMBERS, Member, target};
 use super::document::MOST_BYTES;
 use super::{DockerArchive, ImageSource, OciImages};
 use crate::ext4::components;
+use crate::layer::hash_counted;
 use crate::tar::{self, Piece, TarReader};
-use crate::{Expected, ImageError, LayerError, LayerHash, Limits, hash_layer};
+use crate::{Expected, ImageError, LayerError, LayerHash, Limits};
 
 const BUFFER: usize = 256 << 10;
 /// Pieces on their way to the threads that hash them.
 const QUEUE: usize = 4;
+/// Bytes of a stream beside its members: headers, long names, padding.
+const MOST_OVERHEAD: u64 = 1 << 30;
 /// Bytes of all documents together.
 const MOST_DOCUMENTS: u64 = 64 << 20;
 
 /// Reads an image archive from a stream, without a temporary file: what is JSON is kept, everything else is hashed as if it
-/// were a layer. Which of it the image consists of is known at the end. `what` names the stream in errors.
+/// were a layer. Which of it the image consists of is known at the end. `what` names the stream in errors. The limit on bytes
+/// is one of all members together, unpacked: there may be a hundred thousand.
 ///
 /// # Errors
 ///
-/// The stream fails, or is no image archive.
+/// The stream fails, or is no image archive, or holds more than the limits allow.
 pub fn read_stream(
     source: impl Read,
     what: &str,
@@ -42,9 +47,14 @@ pub fn read_stream(
         path: LONGEST_NAME,
         ..*limits
     };
-    let mut tar = TarReader::new(BufReader::with_capacity(BUFFER, source), outer);
+    let capped = Capped {
+        source,
+        left: limits.bytes.saturating_add(MOST_OVERHEAD),
+    };
+    let mut tar = TarReader::new(BufReader::with_capacity(BUFFER, capped), outer);
     let mut members = BTreeMap::new();
     let mut kept = 0_u64;
+    let mut spent = 0_u64;
     while let Some(entry) = tar.next().map_err(failed)? {
         let name = components(&entry.name).join(&b'/');
         let member = match entry.kind {
@@ -54,7 +64,22 @@ pub fn read_stream(
                 None => continue,
             },
             b'3'..=b'6' => continue,
-            _ => content(&mut tar, &entry, limits).map_err(failed)?,
+            _ => {
+                let left = Limits {
+                    bytes: limits.bytes.saturating_sub(spent),
+                    ..*limits
+                };
+                let (member, cost) = content(&mut tar, &entry, &left).map_err(failed)?;
+                spent = spent.saturating_add(cost);
+                if spent > limits.bytes {
+                    return Err(ImageError::Size {
+                        what: format!("what {what} holds, unpacked and together,"),
+                        expected: limits.bytes,
+                        actual: spent,
+                    });
+                }
+                member
+            }
         };
         if let Member::Document(bytes) = &member {
             kept = kept.saturating_add(bytes.len() as u64);
@@ -88,12 +113,13 @@ pub fn read_stream(
     })
 }
 
-/// What is kept of a member.
+/// What is kept of a member, and how many bytes it took.
 fn content<R: io::BufRead>(
     tar: &mut TarReader<R>,
     entry: &tar::Entry,
     limits: &Limits,
-) -> Result<Member, LayerError> {
+) -> Result<(Member, u64), LayerError> {
+    let unpacked = AtomicU64::new(0);
     if entry.size <= MOST_BYTES {
         let mut bytes = Vec::new();
         tar.content(|piece| {
@@ -110,12 +136,13 @@ fn content<R: io::BufRead>(
         let json = serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok();
         // A number is JSON too, but no document.
         if json && matches!(bytes.first(), Some(b'{' | b'[')) {
-            return Ok(Member::Document(bytes));
+            return Ok((Member::Document(bytes), entry.size));
         }
-        let hash = hash_layer(bytes.as_slice(), &Expected::default(), limits);
-        return Ok(judged(hash));
+        let hash = hash_counted(bytes.as_slice(), &Expected::default(), limits, &unpacked);
+        return Ok(judged(hash, entry, limits, &unpacked));
     }
     let limits = *limits;
+    let counted = &unpacked;
     thread::scope(|scope| {
         let (to_layer, pieces) = bounded(QUEUE);
         let hashing = scope.spawn(move || {
@@ -124,7 +151,7 @@ fn content<R: io::BufRead>(
                 current: Vec::new(),
                 at: 0,
             };
-            hash_layer(pieces, &Expected::default(), &limits)
+            hash_counted(pieces, &Expected::default(), &limits, counted)
         });
         let passed = tar.content(|piece| {
             // Who hashes may have had enough; what follows is passed over.
@@ -136,7 +163,7 @@ fn content<R: io::BufRead>(
         });
         drop(to_layer);
         let hash = hashing.join().map_err(|_| LayerError::Worker)?;
-        passed.map(|()| judged(hash))
+        passed.map(|()| judged(hash, entry, &limits, counted))
     })
 }
 
@@ -146,10 +173,38 @@ const SPARSE: LayerError = LayerError::Tar {
     reason: "a member of the archive is sparse",
 };
 
-fn judged(hash: Result<LayerHash, LayerError>) -> Member {
+fn judged(
+    hash: Result<LayerHash, LayerError>,
+    entry: &tar::Entry,
+    limits: &Limits,
+    unpacked: &AtomicU64,
+) -> (Member, u64) {
+    let read = entry.size.max(unpacked.load(Ordering::Relaxed));
     match hash {
-        Ok(hash) => Member::Hashed(hash),
-        Err(reason) => Member::NoLayer(Mutex::new(Some(reason))),
+        Ok(hash) => (Member::Hashed(hash), read.max(hash.image_size)),
+        // More than was left, whichever the bytes are.
+        Err(reason @ LayerError::Limit { limit, .. }) if limit == limits.bytes => (
+            Member::NoLayer(Mutex::new(Some(reason))),
+            read.max(limit.saturating_add(1)),
+        ),
+        Err(reason) => (Member::NoLayer(Mutex::new(Some(reason))), read),
+    }
+}
+
+/// A stream that may go on without end, between two members too.
+struct Capped<R> {
+    source: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Capped<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        self.left = self
+            .left
+            .checked_sub(read as u64)
+            .ok_or(io::ErrorKind::FileTooLarge)?;
+        Ok(read)
     }
 }
 

@@ -58,20 +58,18 @@ fn application_telemetry() -> Keys {
     ]
 }
 
-/// Values that came after 4.0.0, with the members that may have them.
+/// Values that came after 4.0.0 and that nothing here stands for, with the members that may have them.
 const LATER: [(&str, &[&str]); 3] = [
-    ("type", &["Azure_BlobStorage_DataLakeGen2", "Aws_S3", "Cgs"]),
+    ("type", &["Azure_BlobStorage_DataLakeGen2", "Cgs"]),
     (
         "protocol",
-        &["Azure_BlobStorage_DataLakeGen2", "Aws_S3", "Cgs_Secret"],
+        &["Azure_BlobStorage_DataLakeGen2", "Cgs_Secret"],
     ),
     (
         "proxyType",
         &[
             "SecureVolume__ReadOnly__Azure__BlobStorage__DataLakeGen2",
             "SecureVolume__ReadWrite__Azure__BlobStorage__DataLakeGen2",
-            "SecureVolume__ReadOnly__Aws__S3",
-            "SecureVolume__ReadWrite__Aws__S3",
         ],
     ),
 ];
@@ -148,7 +146,7 @@ pub(super) fn adapt(value: &mut Value) -> Vec<Problem> {
         later_values(point, &path, &mut |place, later| {
             problems.push(lost(
                 place,
-                format!("{later:?}: a room reaches blob storage and vaults only"),
+                format!("{later:?}: a room reaches blob storage, buckets and vaults only"),
             ));
         });
         let kek = point.pointer("/protection/encryptionSecrets/kek");

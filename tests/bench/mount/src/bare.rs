@@ -16,7 +16,7 @@ pub(crate) fn rate(emulated: &Emulated, name: &str, at_once: usize) -> anyhow::R
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let store = emulated.store()?;
+        let store = emulated.store(None)?;
         let info = store.head(name).await?;
         let began = Instant::now();
         let parts = (0..info.length.div_ceil(PART)).map(|n| {

@@ -13,7 +13,7 @@ use blob_store::{AzureConfig, AzureStore, BlobStore, FixedToken, Token};
 use emulators::upset::{Kind, Upset};
 use emulators::world::{World, WorldConfig};
 use serde::{Deserialize, Serialize};
-use sidecar_http::{HttpsClient, Trust};
+use sidecar_http::{HttpsClient, Room, Trust};
 use url::Url;
 
 use crate::plain::PlainStore;
@@ -48,22 +48,23 @@ impl Emulated {
         }
     }
 
-    /// A client of one container.
-    pub(crate) fn store(&self) -> anyhow::Result<Arc<dyn BlobStore>> {
+    /// A client of one container, with memory for content from there.
+    pub(crate) fn store(&self, room: Option<Room>) -> anyhow::Result<Arc<dyn BlobStore>> {
         sidecar_http::install_crypto_provider();
         if self.transport == Transport::Plain {
-            let store = PlainStore::new(self.plain, ACCOUNT, CONTAINER, &self.token)?;
+            let store = PlainStore::new(self.plain, ACCOUNT, CONTAINER, &self.token, room)?;
             return Ok(Arc::new(store));
         }
-        Ok(Arc::new(self.azure()?))
+        Ok(Arc::new(self.azure(room)?))
     }
 
-    fn azure(&self) -> anyhow::Result<AzureStore> {
+    fn azure(&self, room: Option<Room>) -> anyhow::Result<AzureStore> {
         let trust = Trust::web()
             .with_extra_pem(self.ca_pem.as_bytes())?
             .with_resolve(HOST, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let tokens = Arc::new(FixedToken(Token::new(self.token.clone())));
-        let config = AzureConfig::new(self.url.clone(), CONTAINER, tokens);
+        let mut config = AzureConfig::new(self.url.clone(), CONTAINER, tokens);
+        config.room = room;
         Ok(AzureStore::new(config, HttpsClient::new(&trust)?)?)
     }
 }
@@ -120,6 +121,6 @@ async fn serve(world: &World, delay: &Arc<AtomicU64>) -> anyhow::Result<Emulated
             .map_err(anyhow::Error::from_boxed)?,
     };
     sidecar_http::install_crypto_provider();
-    emulated.azure()?.create_container().await?;
+    emulated.azure(None)?.create_container().await?;
     Ok(emulated)
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use blob_store::{BlobInfo, BlobStore, BlockId, Condition, Etag, Outcome, Page, StoreError};
 use bytes::Bytes;
 use http::{HeaderName, Method, StatusCode, header};
-use sidecar_http::{HttpsError, PlainClient, PlainEndpoint, Request, Response};
+use sidecar_http::{HttpsError, PlainClient, PlainEndpoint, Request, Response, Room};
 use url::Url;
 
 const HOP: &str = "Blob storage";
@@ -21,6 +21,7 @@ pub(crate) struct PlainStore {
     host: String,
     container: String,
     token: String,
+    room: Option<Room>,
 }
 
 impl PlainStore {
@@ -29,6 +30,7 @@ impl PlainStore {
         account: &str,
         container: &str,
         token: &str,
+        room: Option<Room>,
     ) -> Result<Self, HttpsError> {
         let client = PlainClient::new(PlainEndpoint::explicit(&address.to_string())?)?;
         Ok(Self {
@@ -36,6 +38,7 @@ impl PlainStore {
             host: format!("{account}.blob.core.windows.net"),
             container: container.to_owned(),
             token: token.to_owned(),
+            room,
         })
     }
 
@@ -56,7 +59,8 @@ impl PlainStore {
             let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
             request = request
                 .header(RANGE, &format!("bytes={}-{}", range.start, range.end - 1))
-                .body_cap(length.max(64 << 10));
+                .body_cap(length.max(64 << 10))
+                .room(self.room.clone());
         }
         let response = self.client.send_retrying(&request).await?;
         match response.status {

@@ -8,12 +8,13 @@ use std::time::Duration;
 use anyhow::Context;
 use blob_format::Params;
 use blob_format::v1::BlockSize;
-use blob_fs::{FileSystem, Mode, Options};
+use blob_fs::{Buffers, FileSystem, Mode, Options};
 use blob_store::BlobStore;
 use blob_store::testing::MemoryStore;
 use blobfuse_shim::{ReadAhead, content_memory, fuse, mount};
 use cleanroom_crypto::Dek;
 use serde::{Deserialize, Serialize};
+use sidecar_http::Room;
 use tokio::sync::oneshot;
 
 use crate::emulator::Emulated;
@@ -56,9 +57,13 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
+    let memory = content_memory(spec.memory);
+    let buffers = Arc::new(Buffers::of(memory));
+    let room = Arc::clone(&buffers);
+    let room = Room::new(move |length| room.room(length));
     let store: Arc<dyn BlobStore> = match &spec.place {
         Place::Memory => Arc::new(MemoryStore::with_page(5000)),
-        Place::Emulator(emulated) => emulated.store()?,
+        Place::Emulator(emulated) => emulated.store(Some(room))?,
     };
     let mode = match spec.layout {
         Layout::V2 => Mode::CseV2(Params::default()),
@@ -69,7 +74,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
         let options = Options {
             read_only: false,
             ttl: Duration::from_secs(60),
-            memory: content_memory(spec.memory),
+            memory,
+            buffers: Some(Arc::clone(&buffers)),
             ..Options::default()
         };
         let dek = Arc::new(Dek::from_slice(&[7; 32])?);

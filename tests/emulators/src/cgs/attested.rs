@@ -1,4 +1,4 @@
-//! Calls of clean rooms: evidence, policy, the key that the report binds, the signature (governance-identity §2.6).
+//! Calls of clean rooms: evidence, policy, the key that the report binds, the signature.
 use std::sync::Arc;
 
 use aws_lc_rs::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};

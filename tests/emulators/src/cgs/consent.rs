@@ -1,5 +1,5 @@
 //! Consent: execution is on once the contract is accepted and off while any member says so; logging and telemetry are
-//! off until a proposal turns them on (governance-identity §2.5).
+//! off until a proposal turns them on.
 use serde_json::{Value, json};
 
 use super::actions::OPTIONS;

@@ -1,4 +1,4 @@
-//! Contracts: drafts by any member, final by one proposal (governance-identity §2.4).
+//! Contracts: drafts by any member, final by one proposal.
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 

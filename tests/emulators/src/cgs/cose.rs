@@ -1,4 +1,4 @@
-//! Signed governance messages: COSE_Sign1 of a member's key with an embedded payload (governance-identity §4.1).
+//! Signed governance messages: COSE_Sign1 of a member's key with an embedded payload (RFC 9052).
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, UnparsedPublicKey,
 };

@@ -1,4 +1,4 @@
-//! Documents of a contract: they follow contracts, and clean rooms read them once accepted (governance-identity §2.10).
+//! Documents of a contract: they follow contracts, and clean rooms read them once accepted.
 use super::attested::{CleanRoom, ENCRYPTED};
 use super::contracts::{Kind, ids, new_version, read};
 use super::reply::{Answer, Refusal, Reply};

@@ -1,4 +1,4 @@
-//! Audit events: signed by clean rooms, read from the ledger page by page (governance-identity §2.8).
+//! Audit events: signed by clean rooms, read from the ledger page by page.
 use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;

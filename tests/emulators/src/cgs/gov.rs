@@ -1,4 +1,4 @@
-//! `/gov/members`: signed proposals, ballots, withdrawals and acknowledgements (governance-identity §4.2).
+//! `/gov/members`: signed proposals, ballots, withdrawals and acknowledgements.
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};

@@ -1,4 +1,4 @@
-//! The token issuer: keys, issuer URLs, ID tokens for clean rooms (governance-identity §2.11).
+//! The token issuer: keys, issuer URLs, ID tokens for clean rooms.
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 

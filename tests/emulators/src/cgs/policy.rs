@@ -1,4 +1,4 @@
-//! The clean room policy and the deployment specification of a contract (governance-identity §2.7, §2.14).
+//! The clean room policy and the deployment specification of a contract.
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};

@@ -1,4 +1,4 @@
-//! Query strings as the application gets them (governance-identity §2.1).
+//! Query strings as the application gets them.
 use std::collections::HashMap;
 
 /// What CCF does to a query string before the application splits it.

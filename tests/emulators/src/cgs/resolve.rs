@@ -1,4 +1,4 @@
-//! The constitution's rules (governance-identity §3.2): whether a proposal is decided, asked when it is made and after
+//! The constitution's rules: whether a proposal is decided, asked when it is made and after
 //! every ballot.
 use std::collections::{BTreeMap, BTreeSet};
 

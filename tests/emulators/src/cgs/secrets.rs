@@ -1,4 +1,4 @@
-//! Secrets of a contract: members write them, its clean rooms read them wrapped (governance-identity §2.9).
+//! Secrets of a contract: members write them, its clean rooms read them wrapped.
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 

@@ -15,6 +15,8 @@ use crate::upset::{RequestRecord, Upset, Upsets};
 
 /// Longest needle that `/wire/contains` takes, bytes.
 const NEEDLE_CAP: usize = 16 << 20;
+/// Largest content that `/blob` takes, bytes.
+const BLOB_CAP: usize = 64 << 20;
 
 /// What the admin routes act on.
 #[derive(Debug)]
@@ -56,7 +58,8 @@ struct Where {
 }
 
 /// `PUT /upset` (an [`Upset`]), `DELETE /upset`, `GET /requests?service=`, `POST /wire/contains[?container=]` (body:
-/// the needle), `GET /wire[?container=]`, `PUT /commits {"hold"}`, `PUT /registry/corrupt {"digest"}`, `POST /blob/tamper`, `POST /stop`.
+/// the needle), `GET /wire[?container=]`, `PUT /commits {"hold"}`, `PUT /registry/corrupt {"digest"}`, `POST /blob/tamper`,
+/// `GET`, `PUT` and `DELETE /blob?account=&container=&name=` (the bytes of a blob as stored, behind the service's back), `POST /stop`.
 pub(super) fn router(admin: Admin) -> Router {
     Router::new()
         .route("/upset", put(plan).delete(calm))
@@ -69,6 +72,13 @@ pub(super) fn router(admin: Admin) -> Router {
         .route("/commits", put(commits))
         .route("/registry/corrupt", put(corrupt))
         .route("/blob/tamper", post(tamper))
+        .route(
+            "/blob",
+            get(stored)
+                .put(replace)
+                .delete(remove)
+                .layer(DefaultBodyLimit::max(BLOB_CAP)),
+        )
         .route("/stop", post(stop))
         .with_state(Arc::new(admin))
 }
@@ -132,6 +142,42 @@ async fn tamper(State(admin): State<Arc<Admin>>, Json(blob): Json<BlobName>) -> 
                 }
             }),
     )
+}
+
+/// What a storage host can keep of a blob.
+async fn stored(
+    State(admin): State<Arc<Admin>>,
+    Query(blob): Query<BlobName>,
+) -> Result<Vec<u8>, StatusCode> {
+    let blobs = &admin.services.blob;
+    let content = blobs.content(&blob.account, &blob.container, &blob.name);
+    content.ok_or(StatusCode::NOT_FOUND)
+}
+
+/// Other bytes under the blob's ETag.
+async fn replace(
+    State(admin): State<Arc<Admin>>,
+    Query(blob): Query<BlobName>,
+    body: Bytes,
+) -> StatusCode {
+    let blobs = &admin.services.blob;
+    found(
+        blobs.tamper(&blob.account, &blob.container, &blob.name, |bytes| {
+            *bytes = body.to_vec();
+        }),
+    )
+}
+
+async fn remove(State(admin): State<Arc<Admin>>, Query(blob): Query<BlobName>) -> StatusCode {
+    let blobs = &admin.services.blob;
+    found(blobs.remove(&blob.account, &blob.container, &blob.name))
+}
+
+const fn found(found: bool) -> StatusCode {
+    match found {
+        true => StatusCode::NO_CONTENT,
+        false => StatusCode::NOT_FOUND,
+    }
 }
 
 async fn stop(State(admin): State<Arc<Admin>>) {
