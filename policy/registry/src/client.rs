@@ -82,13 +82,14 @@ impl Registry {
     /// The repository of an image. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`RegistryError::Roots`].
+    /// [`RegistryError::Address`], [`RegistryError::Roots`].
     pub fn new(image: &Reference, access: Access) -> Result<Self, RegistryError> {
         let scheme = if access.plain { "http" } else { "https" };
         let (registry, repository) = (image.resolve_registry(), image.repository());
         let base = Url::parse(&format!("{scheme}://{registry}/v2/{repository}/"));
-        let base = base.map_err(|error| RegistryError::Roots {
-            reason: format!("{registry} is no address: {error}"),
+        let base = base.map_err(|error| RegistryError::Address {
+            registry: registry.to_owned(),
+            reason: error.to_string(),
         })?;
         Ok(Self {
             client: client(&access.roots, base.clone())?,
