@@ -142,6 +142,14 @@ pub enum ImageError {
         /// The value.
         registry: String,
     },
+    /// The registry wants what it may not be shown, or gives no token.
+    #[error("registry {registry} takes no login")]
+    Login {
+        /// Which registry.
+        registry: String,
+        /// Why.
+        source: registry_client::RegistryError,
+    },
     /// The registry refused or could not be reached.
     #[error("registry {registry} did not take {what}")]
     Registry {
@@ -169,7 +177,7 @@ impl ImageError {
             Self::Absent { .. } => "CR-IMAGE-0008",
             Self::Damaged { .. } => "CR-IMAGE-0009",
             Self::Reference { .. } => "CR-IMAGE-0010",
-            Self::Registry { .. } => "CR-IMAGE-0011",
+            Self::Registry { .. } | Self::Login { .. } => "CR-IMAGE-0011",
             Self::Pin { .. } => "CR-IMAGE-0012",
             Self::Layer { source, .. } => source.code(),
             Self::Layers { source, .. } => source.code(),

@@ -10,7 +10,9 @@ use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference, RegistryOperation};
 use oci_spec::image::{Descriptor, ImageManifest};
+use registry_client::{Access, Credential, Registry, Roots, Wanted};
 use tokio_util::io::ReaderStream;
+use zeroize::Zeroizing;
 
 use crate::{ImageError, hash, layout};
 
@@ -66,10 +68,8 @@ pub async fn push(layout_dir: &Path, name: &str, target: PushTarget) -> Result<S
         what: what.to_owned(),
         source: Box::new(source),
     };
-    let client = client(registry, target.ca_pem);
-    let auth = target.login.map_or(RegistryAuth::Anonymous, |login| {
-        RegistryAuth::Basic(login.user, login.password)
-    });
+    let auth = login(registry, &image, &target).await?;
+    let client = client(registry, target.ca_pem).map_err(|e| refused("the roots", e))?;
     client
         .auth(&image, &auth, RegistryOperation::Push)
         .await
@@ -122,12 +122,48 @@ async fn blob(
         .await)
 }
 
-fn client(registry: &str, ca_pem: Option<Vec<u8>>) -> Client {
-    // An address of this machine, not a name: nobody is between.
-    let local = registry
-        .parse::<SocketAddr>()
-        .is_ok_and(|address| address.ip().is_loopback());
-    let protocol = if local && ca_pem.is_none() {
+/// What to show the registry. Asked for here, because the client library goes with name and password wherever a registry
+/// sends it for a token.
+async fn login(
+    registry: &str,
+    image: &Reference,
+    target: &PushTarget,
+) -> Result<RegistryAuth, ImageError> {
+    let credential = target.login.as_ref().map(|login| Credential {
+        user: login.user.clone(),
+        password: Zeroizing::new(login.password.clone()),
+    });
+    let access = Access {
+        roots: match &target.ca_pem {
+            Some(pem) => Roots::Only(Vec::new(), Some(pem.clone())),
+            None => Roots::Machine(None),
+        },
+        plain: is_local(registry) && target.ca_pem.is_none(),
+        credential,
+    };
+    let failed = |source| ImageError::Login {
+        registry: registry.to_owned(),
+        source,
+    };
+    let wanted = Registry::new(image, access).map_err(failed)?;
+    let wanted = wanted.login("pull,push").await.map_err(failed)?;
+    Ok(match (wanted, &target.login) {
+        (Wanted::Token(token), _) => RegistryAuth::Bearer(token.to_string()),
+        (Wanted::Credential, Some(login)) => {
+            RegistryAuth::Basic(login.user.clone(), login.password.clone())
+        }
+        _ => RegistryAuth::Anonymous,
+    })
+}
+
+/// An address of this machine, not a name: nobody is between.
+fn is_local(registry: &str) -> bool {
+    let address = registry.parse::<SocketAddr>();
+    address.is_ok_and(|address| address.ip().is_loopback())
+}
+
+fn client(registry: &str, ca_pem: Option<Vec<u8>>) -> Result<Client, OciDistributionError> {
+    let protocol = if is_local(registry) && ca_pem.is_none() {
         ClientProtocol::HttpsExcept(vec![registry.to_owned()])
     } else {
         ClientProtocol::Https
@@ -136,7 +172,8 @@ fn client(registry: &str, ca_pem: Option<Vec<u8>>) -> Client {
         encoding: CertificateEncoding::Pem,
         data,
     });
-    Client::new(ClientConfig {
+    // Not `Client::new`: it falls back to the system's roots.
+    Client::try_from(ClientConfig {
         protocol,
         tls_certs_only: roots.into_iter().collect(),
         use_monolithic_push: true,

@@ -7,6 +7,7 @@
 )]
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use emulators::world::{World, WorldConfig};
 use image_builder::{
@@ -16,6 +17,7 @@ use oci_client::client::{Certificate, CertificateEncoding, ClientConfig};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The smallest file that passes for a static program.
 fn program(tail: &[u8]) -> Vec<u8> {
@@ -324,4 +326,42 @@ async fn a_registry_that_wants_a_login_takes_one() {
     )
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn a_password_is_not_taken_to_where_a_registry_sends_it_in_clear() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let dir = TempDir::new().unwrap();
+    let layout = dir.path().join("layout");
+    build(&list(dir.path()), &layout, false).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let registry = format!("{}/suite/app", listener.local_addr().unwrap());
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let paths = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = vec![0; 4096];
+            let read = stream.read(&mut head).await.unwrap();
+            let head = String::from_utf8_lossy(&head[..read]).to_lowercase();
+            paths.lock().unwrap().push(head);
+            let answer = "HTTP/1.1 401 Unauthorized\r\nconnection: close\r\ncontent-length: 0\r\n\
+                          www-authenticate: Bearer realm=\"http://registry.example/token\"\r\n\r\n";
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let target = PushTarget {
+        registry,
+        ca_pem: None,
+        login: Some(image_builder::Login {
+            user: "operator".into(),
+            password: "open sesame".into(),
+        }),
+    };
+    let error = push(&layout, "app", target).await.unwrap_err();
+    assert_eq!(error.code(), "CR-IMAGE-0011");
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("it must be https"), "{cause}");
+    let asked = asked.lock().unwrap();
+    assert!(asked.len() == 1 && asked[0].starts_with("get /v2/ "));
+    assert!(!asked[0].contains("authorization"));
 }

@@ -67,12 +67,21 @@ pub struct Access {
     pub credential: Option<Credential>,
 }
 
+/// What a registry wants to be shown.
+pub enum Wanted {
+    /// Nothing, as far as it says.
+    Nothing,
+    /// Name and password.
+    Credential,
+    /// A token, and this is one.
+    Token(Zeroizing<String>),
+}
+
 /// One repository of a registry.
 pub struct Registry {
     client: Client,
     /// `https://registry/v2/name/`.
     base: Url,
-    scope: String,
     credential: Option<Credential>,
     /// What the registry asked for, once it has.
     authorization: RwLock<Option<HeaderValue>>,
@@ -82,18 +91,18 @@ impl Registry {
     /// The repository of an image. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`RegistryError::Roots`].
+    /// [`RegistryError::Address`], [`RegistryError::Roots`].
     pub fn new(image: &Reference, access: Access) -> Result<Self, RegistryError> {
         let scheme = if access.plain { "http" } else { "https" };
         let (registry, repository) = (image.resolve_registry(), image.repository());
         let base = Url::parse(&format!("{scheme}://{registry}/v2/{repository}/"));
-        let base = base.map_err(|error| RegistryError::Roots {
-            reason: format!("{registry} is no address: {error}"),
+        let base = base.map_err(|error| RegistryError::Address {
+            registry: registry.to_owned(),
+            reason: error.to_string(),
         })?;
         Ok(Self {
             client: client(&access.roots, base.clone())?,
             base,
-            scope: format!("repository:{repository}:pull"),
             credential: access.credential,
             authorization: RwLock::new(None),
         })
@@ -123,6 +132,44 @@ impl Registry {
     {
         let answer = in_time(self.get(&format!("blobs/{digest}"))).await?;
         Ok(answer.bytes_stream().map_err(RegistryError::from))
+    }
+
+    /// Asks what the registry wants from who comes to do `actions` (`pull,push`), for a client that does the rest. A token is
+    /// got with the credential of [`Access`].
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn login(&self, actions: &str) -> Result<Wanted, RegistryError> {
+        in_time(async {
+            let mut root = self.base.clone();
+            root.set_path("/v2/");
+            let answer = self.client.get(root).send().await?;
+            if answer.status() != StatusCode::UNAUTHORIZED {
+                return Ok(Wanted::Nothing);
+            }
+            Ok(match self.challenge(&answer, actions)? {
+                None => Wanted::Nothing,
+                Some(Challenge::Basic) => Wanted::Credential,
+                Some(Challenge::Bearer(realm)) => Wanted::Token(self.token(realm).await?),
+            })
+        })
+        .await
+    }
+
+    /// What an answer asks for. Only the registry itself may ask for its credential, not where it redirects to.
+    fn challenge(
+        &self,
+        answer: &Response,
+        actions: &str,
+    ) -> Result<Option<Challenge>, RegistryError> {
+        if answer.url().origin() != self.base.origin() {
+            return Ok(None);
+        }
+        let asked = answer.headers().get_all(header::WWW_AUTHENTICATE);
+        let path = self.base.path();
+        let repository = path.strip_prefix("/v2/").unwrap_or(path);
+        let scope = format!("repository:{}:{actions}", repository.trim_end_matches('/'));
+        Challenge::read(asked.iter(), &self.base, &scope)
     }
 
     /// An answer of 200, after meeting at most one challenge.
@@ -157,12 +204,7 @@ impl Registry {
 
     /// What a challenge asks for; `None` if nobody here has it.
     async fn meet(&self, answer: &Response) -> Result<Option<HeaderValue>, RegistryError> {
-        let asked = answer.headers().get_all(header::WWW_AUTHENTICATE);
-        // Only the registry itself may ask for its credential, not where it redirects to.
-        if answer.url().origin() != self.base.origin() {
-            return Ok(None);
-        }
-        match Challenge::read(asked.iter(), &self.base, &self.scope)? {
+        match self.challenge(answer, "pull")? {
             None => Ok(None),
             Some(Challenge::Basic) => {
                 let Some(credential) = &self.credential else {
@@ -174,11 +216,17 @@ impl Registry {
                 let request = request.build()?;
                 Ok(request.headers().get(header::AUTHORIZATION).cloned())
             }
-            Some(Challenge::Bearer(realm)) => self.token(realm).await.map(Some),
+            Some(Challenge::Bearer(realm)) => {
+                let token = self.token(realm).await?;
+                let text = Zeroizing::new(format!("Bearer {}", token.as_str()));
+                let mut value = HeaderValue::from_str(&text).map_err(|_| no_token())?;
+                value.set_sensitive(true);
+                Ok(Some(value))
+            }
         }
     }
 
-    async fn token(&self, realm: Url) -> Result<HeaderValue, RegistryError> {
+    async fn token(&self, realm: Url) -> Result<Zeroizing<String>, RegistryError> {
         #[derive(Deserialize)]
         struct Answer {
             token: Option<String>,
@@ -206,16 +254,26 @@ impl Registry {
                 ),
             })?;
         let tokens = [answer.token, answer.access_token].map(|it| it.map(Zeroizing::new));
-        let token = tokens.iter().flatten().find(|token| !token.is_empty());
-        let value = token.and_then(|token| {
-            let text = Zeroizing::new(format!("Bearer {}", token.as_str()));
-            HeaderValue::from_str(&text).ok()
-        });
-        let mut value = value.ok_or_else(|| RegistryError::Token {
-            reason: "its answer holds none that could be sent".to_owned(),
-        })?;
-        value.set_sensitive(true);
-        Ok(value)
+        let token = tokens.into_iter().flatten().find(|token| !token.is_empty());
+        // What no header can hold is not handed on either.
+        let plain = |token: &Zeroizing<String>| token.bytes().all(|byte| byte.is_ascii_graphic());
+        token.filter(plain).ok_or_else(no_token)
+    }
+}
+
+fn no_token() -> RegistryError {
+    RegistryError::Token {
+        reason: "its answer holds none that could be sent".to_owned(),
+    }
+}
+
+impl fmt::Debug for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "Nothing",
+            Self::Credential => "Credential",
+            Self::Token(_) => "Token(..)",
+        })
     }
 }
 

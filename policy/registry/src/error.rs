@@ -4,6 +4,14 @@ use thiserror::Error;
 /// Why a registry gave nothing. Texts of the registry are cut to 300 characters without control characters.
 #[derive(Debug, Error)]
 pub enum RegistryError {
+    /// The registry's name is no address.
+    #[error("{registry:?} is no address: {reason}")]
+    Address {
+        /// The name.
+        registry: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The roots cannot be used.
     #[error("trusted roots: {reason}")]
     Roots {

@@ -10,6 +10,6 @@ mod challenge;
 mod client;
 mod error;
 
-pub use client::{Access, Credential, Registry, Roots};
+pub use client::{Access, Credential, Registry, Roots, Wanted};
 pub use error::RegistryError;
 pub use oci_spec::distribution::Reference;

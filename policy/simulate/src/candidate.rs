@@ -1,6 +1,5 @@
 //! A container as the framework of a policy's version takes it.
 
-use regex::Regex;
 use serde_json::Value;
 
 use crate::document::{Container, EnvRule, Identity, UserRule};
@@ -80,11 +79,10 @@ pub(crate) struct Candidate {
     pub(crate) user: UserRule,
 }
 
-/// A rule for variables, compiled once.
+/// A rule for variables.
 #[derive(Debug)]
 pub(crate) struct EnvMatcher {
     pub(crate) rule: EnvRule,
-    regex: Option<Regex>,
 }
 
 impl Candidate {
@@ -184,21 +182,13 @@ fn is(identity: &Identity, named: &Named) -> bool {
 
 impl EnvMatcher {
     pub(crate) fn new(rule: &EnvRule) -> Self {
-        Self {
-            rule: rule.clone(),
-            regex: (rule.strategy == "re2")
-                .then(|| pattern::anchored(&rule.pattern))
-                .flatten(),
-        }
+        Self { rule: rule.clone() }
     }
 
     pub(crate) fn matches(&self, variable: &str) -> bool {
         match self.rule.strategy.as_str() {
             "string" => self.rule.pattern == variable,
-            "re2" => self
-                .regex
-                .as_ref()
-                .is_some_and(|regex| regex.is_match(variable)),
+            "re2" => pattern::matches(&self.rule.pattern, variable),
             _ => false,
         }
     }

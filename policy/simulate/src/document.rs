@@ -1,6 +1,6 @@
 //! A policy as data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::de::DeserializeOwned;
@@ -210,6 +210,9 @@ impl fmt::Display for MountRule {
     }
 }
 
+/// Different patterns of a policy: a large one takes milliseconds to compile. Policies of real groups have some tens.
+const MAX_PATTERNS: usize = 4096;
+
 /// Flags of a policy; one that is missing is false.
 pub(crate) const FLAGS: [&str; 7] = [
     "allow_properties_access",
@@ -263,7 +266,34 @@ impl Document {
         for rule in module.rules {
             document.rule(&rule.name, rule.term, rule.line)?;
         }
+        let patterns = document.patterns().len();
+        if patterns > MAX_PATTERNS {
+            return Err(kind(
+                "containers",
+                format!("{patterns} different patterns, more than {MAX_PATTERNS}"),
+            ));
+        }
         Ok(document)
+    }
+
+    /// Every text that must be compiled to be compared with.
+    fn patterns(&self) -> BTreeSet<&str> {
+        let processes = self
+            .external_processes
+            .iter()
+            .flat_map(|one| &one.env_rules);
+        let containers = self.containers.iter();
+        let rules = containers.clone().flat_map(|one| &one.env_rules);
+        let variables = rules.chain(processes);
+        let variables = variables.filter(|rule| rule.strategy == "re2");
+        let mounts = containers.clone().flat_map(|one| &one.mounts);
+        let users = containers.filter_map(|one| one.user.as_ref());
+        let users = users.flat_map(|user| user.group_idnames.iter().chain([&user.user_idname]));
+        let users = users.filter(|identity| identity.strategy == "re2");
+        let variables = variables.map(|rule| rule.pattern.as_str());
+        let mounts = mounts.map(|mount| mount.source.as_str());
+        let users = users.map(|identity| identity.pattern.as_str());
+        variables.chain(mounts).chain(users).collect()
     }
 
     /// A flag; one that is missing is false.

@@ -5,8 +5,11 @@ use regex::{Regex, RegexBuilder};
 
 /// The most memory that one pattern may compile to, bytes.
 const MAX_COMPILED: usize = 1 << 20;
-/// Patterns that are kept compiled: containers have most of theirs in common.
-const MAX_KEPT: usize = 1024;
+/// The most memory that matching with it may take beside that, bytes.
+const MAX_CACHED: usize = 256 << 10;
+/// Patterns that are kept compiled: containers have most of theirs in common. Nothing else keeps one, so that a policy of a
+/// hundred thousand patterns takes no more memory.
+const MAX_KEPT: usize = 256;
 
 thread_local! {
     static KEPT: RefCell<HashMap<String, Option<Regex>>> = RefCell::default();
@@ -15,16 +18,21 @@ thread_local! {
 /// A pattern as the framework reads it: the anchors are added where they are missing, as text. So `a|b` becomes `^a|b$`, which
 /// matches more than either word. `None` for a pattern that cannot be compiled: it matches nothing.
 pub(crate) fn anchored(pattern: &str) -> Option<Regex> {
+    with(pattern, |regex| regex.cloned())
+}
+
+fn with<T>(pattern: &str, use_it: impl FnOnce(Option<&Regex>) -> T) -> T {
     KEPT.with_borrow_mut(|kept| {
         if let Some(known) = kept.get(pattern) {
-            return known.clone();
+            return use_it(known.as_ref());
         }
         if kept.len() >= MAX_KEPT {
             kept.clear();
         }
-        let regex = compile(pattern);
-        kept.insert(pattern.to_owned(), regex.clone());
-        regex
+        let regex = kept
+            .entry(pattern.to_owned())
+            .or_insert_with(|| compile(pattern));
+        use_it(regex.as_ref())
     })
 }
 
@@ -33,13 +41,16 @@ fn compile(pattern: &str) -> Option<Regex> {
     let end = if pattern.ends_with('$') { "" } else { "$" };
     RegexBuilder::new(&format!("{start}{pattern}{end}"))
         .size_limit(MAX_COMPILED)
+        .dfa_size_limit(MAX_CACHED)
         .build()
         .ok()
 }
 
 /// Whether a pattern matches a whole text.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
-    anchored(pattern).is_some_and(|regex| regex.is_match(text))
+    with(pattern, |regex| {
+        regex.is_some_and(|regex| regex.is_match(text))
+    })
 }
 
 /// Whether a pattern has a choice outside every bracket, which the added anchors do not reach into.
@@ -81,5 +92,14 @@ mod tests {
         assert!(!open_end("A=1\\\\$") && !open_end("A=1$") && !open_end("A=1"));
         assert!(!matches("(", "("));
         assert!(!matches("a{1000}{1000}{1000}", "a"));
+    }
+
+    #[test]
+    fn few_patterns_are_kept_and_forgotten_ones_match_again() {
+        for number in 0..3 * MAX_KEPT {
+            assert!(matches(&format!("A{number}=.+"), &format!("A{number}=1")));
+            assert!(KEPT.with_borrow(HashMap::len) <= MAX_KEPT);
+        }
+        assert!(matches("A0=.+", "A0=1") && !matches("A0=.+", "A1=1"));
     }
 }

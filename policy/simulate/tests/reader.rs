@@ -125,3 +125,21 @@ fn a_point_that_is_always_refused_says_so() {
     assert_eq!(decision.findings[0].rule, "dump_stacks");
     assert!(decision.findings[0].actual.contains("always answered"));
 }
+
+#[test]
+fn a_policy_of_more_patterns_than_any_real_one_is_refused() {
+    let policy = |count: usize| {
+        let rules: Vec<Value> = (0..count)
+            .map(|number| serde_json::json!({ "pattern": format!("A{number}=.+"), "strategy": "re2" }))
+            .collect();
+        let process =
+            serde_json::json!([{ "command": [], "env_rules": rules, "working_dir": "/" }]);
+        Document::policy(&format!(
+            "package policy\napi_version := \"0.10.0\"\nexternal_processes := {process}\n"
+        ))
+    };
+    policy(4096).unwrap();
+    let refused = policy(4097).unwrap_err();
+    assert_eq!(sidecar_http::Coded::code(&refused), "CR-SIM-0004");
+    assert!(refused.to_string().contains("4097 different patterns"));
+}
