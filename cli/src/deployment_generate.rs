@@ -121,7 +121,7 @@ fn write(
         "hostData": host_data.to_string(),
         "files": files,
         "findings": findings,
-        "images": args.layers.known(&group),
+        "images": args.layers.known(&group)?,
     }))
 }
 

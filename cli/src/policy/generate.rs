@@ -134,7 +134,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<ExitCode, CliError> {
         "hostData": host_data,
         "file": args.out,
         "findings": findings,
-        "images": args.layers.known(&group),
+        "images": args.layers.known(&group)?,
     }))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,6 @@
 //! The root hashes of a group's images: computed from the images, signed by their publisher, or believed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -127,19 +127,24 @@ impl LayerArgs {
         }
     }
 
-    /// The images of a group, and how each is known.
-    pub(crate) fn known(&self, group: &ContainerGroup) -> Vec<Known> {
-        let images: BTreeMap<_, _> = group
+    /// The images of a group, and how each is known. A group may call an image what its publisher does not.
+    pub(crate) fn known(&self, group: &ContainerGroup) -> Result<Vec<Known>, CliError> {
+        let manifest = self.manifest()?;
+        let images: BTreeSet<_> = group
             .all()
             .map(|container| (&container.image.name, &container.image.digest))
             .collect();
-        let known = |(image, digest): (&String, &String)| Known {
-            image: image.clone(),
-            digest: digest.clone(),
-            root_hashes: self.origin(),
-            name_signed: self.images_key.is_some(),
+        let known = |(image, digest): (&String, &String)| {
+            let listed = manifest.image(image);
+            Known {
+                image: image.clone(),
+                digest: digest.clone(),
+                root_hashes: self.origin(),
+                name_signed: self.images_key.is_some()
+                    && listed.is_ok_and(|entry| entry.digest == *digest),
+            }
         };
-        images.into_iter().map(known).collect()
+        Ok(images.into_iter().map(known).collect())
     }
 
     /// The root hashes of every image of a group.

@@ -146,7 +146,7 @@ impl Questions {
         let group = generate::group(group)?;
         let questions = requests::of_group(&group, &layers.of(&group)?)?;
         Ok(Asked {
-            images: layers.known(&group),
+            images: layers.known(&group)?,
             group: Some(group),
             questions,
         })

@@ -99,7 +99,7 @@ fn judge(
     let group = policy::build_for(args.profile.into(), &spec, deployment, &images)?;
     report.fact("specification sha256", &group.specification_sha256);
     report.fact("images sha256", args.layers.sha256()?);
-    report.images(args.layers.known(&group), args.insecure_virtual);
+    report.images(args.layers.known(&group)?, args.insecure_virtual);
     report.proposals.clone_from(&proposed.proposals);
     let recomputed = Recomputed {
         text: &|group: &ContainerGroup, platform: Platform| {

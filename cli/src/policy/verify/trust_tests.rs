@@ -259,6 +259,28 @@ fn the_root_hash_that_an_operator_lists_is_never_taken_where_the_image_is_there(
 }
 
 #[test]
+fn a_name_counts_as_signed_only_for_the_digest_that_was_signed() {
+    let images = Images::built();
+    let mut group = group(&images.path("images.json"), false);
+    // Another image of the same publisher, under the name of the one that releases keys.
+    let secrets = group
+        .containers
+        .iter()
+        .find(|one| one.image.name == "secrets");
+    let digest = secrets.unwrap().image.digest.clone();
+    let agent = group.containers.iter_mut();
+    let agent = agent
+        .map(|one| &mut one.image)
+        .find(|image| image.name == "skr-agent");
+    agent.unwrap().digest = digest;
+    let args = images.args("publisher.signed", Some("publisher.pem"), None);
+    let known = args.layers.known(&group).unwrap();
+    let unsigned = known.iter().filter(|one| !one.name_signed);
+    let unsigned: Vec<_> = unsigned.map(|one| one.image.as_str()).collect();
+    assert_eq!(unsigned, ["skr-agent"]);
+}
+
+#[test]
 fn a_signature_of_another_or_none_is_refused() {
     let images = Images::built();
     let offers = proposed(&images.path("images.json"), false);
