@@ -304,7 +304,9 @@ fn a_build_of_what_nobody_committed_says_so() {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     };
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    assert_eq!(said(), "unknown");
     git(&["init", "--quiet"]);
+    assert_eq!(said(), "unknown", "no commit yet");
     write(".gitignore", "/built\n");
     write("source", "one");
     git(&["add", "."]);
