@@ -33,6 +33,8 @@ use crate::{APPLICATION_FOLDER, Config, CriLog, LaunchError, Limits, Profile, da
 
 /// Bytes of each of the two files of the application's log.
 const LOG_LIMIT: u64 = 16 << 20;
+/// By how much a dataset's own deadline, whose error names it, comes before the one of all that is prepared.
+const NAMED: Duration = Duration::from_secs(1);
 /// For the export of a room that ran nothing.
 const POST_MORTEM: Duration = Duration::from_secs(15);
 /// For what an ended application may have left in its pipes.
@@ -203,7 +205,7 @@ impl Room<'_> {
         // Nothing is pulled before the parties consent, and nothing starts on a consent that the pull has outlived.
         self.consent().await?;
         self.timeline.mark("consent");
-        let prepared = timeout(within, async {
+        let prepared = timeout(within + NAMED, async {
             tokio::try_join!(self.datasets(), self.image())
         });
         let prepared = tokio::select! {
