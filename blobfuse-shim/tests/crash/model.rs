@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 
+use nix::sys::statfs::{FUSE_SUPER_MAGIC, statfs};
+
 pub(crate) type Content = Arc<Vec<u8>>;
 pub(crate) type Files = BTreeMap<String, Content>;
 
@@ -65,6 +67,10 @@ impl Doubt {
             }
         }
     }
+}
+
+fn is_mounted(mount: &Path) -> io::Result<bool> {
+    Ok(statfs(mount)?.filesystem_type() == FUSE_SUPER_MAGIC)
 }
 
 pub(crate) struct Writer {
@@ -197,6 +203,10 @@ impl Writer {
         };
         match fs::read(mount.join(name)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // The helper of a killed process may have unmounted already; then nothing is there at all.
+                if !is_mounted(mount)? {
+                    return Err(error);
+                }
                 assert!(expected.is_none(), "{name} is gone: {:#?}", self.history);
             }
             read => {
