@@ -312,38 +312,35 @@ impl Inner {
         Ok(())
     }
 
-    /// Deletes the blob of an unlinked file.
+    /// Deletes the blob of an unlinked file. Until that is done the name is hidden: a listing still has it, and whoever makes
+    /// the name anew waits here.
     pub(crate) async fn purge_file(&self, file: &Arc<File>) -> Result<(), FsError> {
         let path = file.path();
         let state = file.state.lock().await;
-        let is_hidden = {
-            let mut hidden = lock(&self.hidden);
-            let is_hidden = hidden.get(&path).is_some_and(|at| Arc::ptr_eq(at, file));
-            if is_hidden {
-                hidden.remove(&path);
-            }
-            is_hidden
-        };
         file.sever();
-        let Some(stored) = state.stored.as_ref().filter(|_| is_hidden) else {
-            return Ok(());
+        let is_hidden = || {
+            let hidden = lock(&self.hidden);
+            hidden.get(&path).is_some_and(|at| Arc::ptr_eq(at, file))
         };
-        let condition = Condition::Match(stored.info.etag.clone());
-        let gone = self.bounded(self.store.delete(&path, &condition)).await;
-        self.directories.removed(&path);
-        match gone {
-            Ok(()) | Err(FsError::NotFound) => Ok(()),
-            Err(FsError::Stale) => {
+        if !is_hidden() {
+            return Ok(());
+        }
+        if let Some(stored) = &state.stored {
+            let condition = Condition::Match(stored.info.etag.clone());
+            let gone = self.bounded(self.store.delete(&path, &condition)).await;
+            self.directories.removed(&path);
+            match gone {
+                Ok(()) | Err(FsError::NotFound) => {}
                 // Somebody else's version is not ours to delete, but to see.
-                self.directories.changed(&path);
-                Ok(())
-            }
-            Err(error) => {
+                Err(FsError::Stale) => self.directories.changed(&path),
                 // It stays hidden, and is tried again before the mount ends.
-                lock(&self.hidden).insert(path, Arc::clone(file));
-                Err(error)
+                Err(error) => return Err(error),
             }
         }
+        if is_hidden() {
+            lock(&self.hidden).remove(&path);
+        }
+        Ok(())
     }
 
     /// What a listing of a moment ago says of a file's blob.

@@ -1,5 +1,8 @@
 //! Listings as directories, and what may be made where.
 
+use std::time::Duration;
+
+use blob_store::testing::{Failure, Operation};
 use blob_store::{BlobStore, Condition};
 use bytes::Bytes;
 
@@ -157,6 +160,29 @@ async fn an_unlinked_file_can_be_made_again_while_a_reader_still_holds_it() {
     assert_eq!(find(&fs, "a").await.unwrap_err(), FsError::NotFound);
     write_file(&fs, "a", b"new").await.unwrap();
     fs.release(old).await.unwrap();
+    assert_eq!(super::read_file(&fs, "a").await.unwrap(), b"new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_is_made_anew_while_the_blob_of_the_unlinked_file_is_being_deleted() {
+    let Fixture { fs, faulty, .. } = fixture(SMALL);
+    write_file(&fs, "a", b"old").await.unwrap();
+    let ino = find(&fs, "a").await.unwrap().ino;
+    let old = fs.open(ino, false, false).await.unwrap().handle;
+    // The listing is remembered with it.
+    assert_eq!(list(&fs, "").await, ["a"]);
+    fs.unlink(ROOT, "a").await.unwrap();
+    faulty.fail(Operation::Delete, Failure::Slow(Duration::from_secs(1)));
+    let closing = tokio::spawn({
+        let fs = fs.clone();
+        async move { fs.release(old).await }
+    });
+    while !faulty.log().contains(&Operation::Delete) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(find(&fs, "a").await.unwrap_err(), FsError::NotFound);
+    write_file(&fs, "a", b"new").await.unwrap();
+    closing.await.unwrap().unwrap();
     assert_eq!(super::read_file(&fs, "a").await.unwrap(), b"new");
 }
 
