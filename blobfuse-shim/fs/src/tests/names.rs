@@ -188,7 +188,7 @@ async fn a_name_is_made_anew_while_the_blob_of_the_unlinked_file_is_being_delete
 
 #[tokio::test]
 async fn modes_and_times_are_recorded_where_the_format_can_and_refused_elsewhere() {
-    let time = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1000);
+    let time = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
     let changes = Changes {
         mode: Some(0o100_600),
         modified: Some(Some(time)),
